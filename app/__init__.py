@@ -1,0 +1,1 @@
+"""The service: photo in, cartoon out. Never imports torch."""

@@ -1,0 +1,1 @@
+"""The networks: manifest and contracts, conversion, training. Imports nothing of `app`."""
