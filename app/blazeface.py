@@ -1,0 +1,147 @@
+"""BlazeFace: boxes and six keypoints of every face, from MediaPipe's detector networks.
+
+Anchors, regressors, score clipping and weighted non-maximum suppression follow MediaPipe
+(Apache-2.0) 0.10.21; checked against it on 586 portraits (docs/method.md).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from app.onnx import OnnxNetwork
+
+# (stride in pixels, anchors per cell) of the two networks; any input size works with them.
+SHORT_RANGE = ((8, 2), (16, 6))
+FULL_RANGE = ((4, 1),)
+LOGIT_LIMIT = 100.0
+SUPPRESSION_IOU = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """One face candidate, in pixels of the image it was found in.
+
+    Attributes:
+        score: 0..1.
+        box: `(4,)` float32: left, top, right, bottom.
+        keypoints: `(6, 2)` float32: eye at image left, eye at image right, nose tip, mouth centre,
+            tragion at image left, tragion at image right.
+    """
+
+    score: float
+    box: NDArray[np.float32]
+    keypoints: NDArray[np.float32]
+
+
+class BlazeFace:
+    """One detector network at one square input size."""
+
+    def __init__(
+        self, network: OnnxNetwork, size: int, anchor_layout: Sequence[tuple[int, int]]
+    ) -> None:
+        self.network = network
+        self.size = size
+        self._anchors = _anchor_centres(size, anchor_layout)
+
+    def detect(
+        self, image: NDArray[np.uint8], thresholds: Sequence[float]
+    ) -> list[list[Detection]]:
+        """Find faces in `image` `(H, W, 3)` uint8 RGB; one list per threshold, best score first.
+
+        Several thresholds cost one run: they only filter.
+        """
+        canvas, scale, offset = letterbox(image, self.size)
+        tensor = canvas.transpose(2, 0, 1)[None].astype(np.float32) / np.float32(127.5) - 1
+        raw, logits = self.network.run(np.ascontiguousarray(tensor))
+        clipped = np.clip(logits[0, :, 0].astype(np.float64), -LOGIT_LIMIT, LOGIT_LIMIT)
+        scores = 1 / (1 + np.exp(-clipped))
+        return [self._decode(scores, raw[0], scale, offset, threshold) for threshold in thresholds]
+
+    def _decode(
+        self,
+        scores: NDArray[np.float64],  # (A,)
+        raw: NDArray[np.float32],  # (A, 16): x, y, w, h, then six keypoints, in input pixels
+        scale: NDArray[np.float32],
+        offset: NDArray[np.float32],
+        threshold: float,
+    ) -> list[Detection]:
+        kept = scores >= threshold
+        anchors, raw = self._anchors[kept], raw[kept]
+        centre, half = raw[:, :2] + anchors, raw[:, 2:4] / 2
+        corners = np.stack([centre - half, centre + half], axis=1)  # (K, 2, 2)
+        keypoints = raw[:, 4:].reshape(-1, 6, 2) + anchors[:, None]
+        points = (np.concatenate([corners, keypoints], axis=1) - offset) / scale  # (K, 8, 2)
+        return weighted_suppression(scores[kept], points)
+
+
+def letterbox(
+    image: NDArray[np.uint8], size: int
+) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]:
+    """Fit `image` into a black square, centred, keeping its proportions.
+
+    Returns:
+        The square `(size, size, 3)` uint8; scale `(2,)` and offset `(2,)`, x before y, so that
+        `square = image * scale + offset`.
+    """
+    height, width = image.shape[:2]
+    scale = size / max(height, width)
+    inner = max(1, round(width * scale)), max(1, round(height * scale))
+    left, top = (size - inner[0]) // 2, (size - inner[1]) // 2
+    canvas = np.zeros((size, size, 3), np.uint8)
+    canvas[top : top + inner[1], left : left + inner[0]] = cv2.resize(
+        image, inner, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    )
+    return (
+        canvas,
+        np.array([inner[0] / width, inner[1] / height], np.float32),
+        np.array([left, top], np.float32),
+    )
+
+
+def weighted_suppression(
+    scores: NDArray[np.float64], points: NDArray[np.float32]
+) -> list[Detection]:
+    """Merge overlapping candidates: each cluster's score-weighted mean, with its best score.
+
+    Args:
+        scores: `(K,)`.
+        points: `(K, 8, 2)`: two box corners, six keypoints.
+    """
+    order = np.argsort(-scores, kind="stable")
+    scores, points = scores[order], points[order]
+    alive = np.ones(len(scores), bool)
+    detections = []
+    for best in range(len(scores)):
+        if not alive[best]:
+            continue
+        cluster = alive & (_iou(points[best, :2], points[:, :2]) > SUPPRESSION_IOU)
+        cluster[best] = True  # a degenerate box does not even overlap itself
+        alive &= ~cluster
+        weights = scores[cluster] / scores[cluster].sum()
+        mean = np.tensordot(weights, points[cluster], axes=1).astype(np.float32)  # (8, 2)
+        detections.append(Detection(float(scores[best]), mean[:2].reshape(4), mean[2:]))
+    return detections
+
+
+def _iou(corner: NDArray[np.float32], corners: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Intersection over union of one box `(2, 2)` with many `(K, 2, 2)`: `(K,)`."""
+    top_left = np.maximum(corner[0], corners[:, 0])
+    bottom_right = np.minimum(corner[1], corners[:, 1])
+    intersection = np.clip(bottom_right - top_left, 0, None).prod(axis=1)
+    union = (corner[1] - corner[0]).prod() + (corners[:, 1] - corners[:, 0]).prod(axis=1)
+    overlap: NDArray[np.float32] = intersection / (union - intersection + np.float32(1e-9))
+    return overlap
+
+
+def _anchor_centres(size: int, layout: Sequence[tuple[int, int]]) -> NDArray[np.float32]:
+    """Return the centres `(A, 2)`, input px, in the networks' order: rows, columns, per cell."""
+    grids = []
+    for stride, per_cell in layout:
+        cells = -(-size // stride)
+        y, x = np.mgrid[0:cells, 0:cells]
+        centres = (np.stack([x, y], axis=-1).reshape(-1, 2) + 0.5) * stride
+        grids.append(np.repeat(centres, per_cell, axis=0))
+    return np.concatenate(grids).astype(np.float32)

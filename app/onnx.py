@@ -1,0 +1,75 @@
+"""OnnxNetwork: one verified model on ONNX Runtime."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from models.manifest import ManifestError, Model, TensorContract
+
+
+class OnnxNetwork:
+    """A model of the manifest, loaded and held to its contract. `run` may be called by any thread.
+
+    One thread per run: the service runs many photos side by side, and threads inside a run would
+    only fight over the same cores (ONNX Runtime also does not see a container's CPU quota).
+    """
+
+    def __init__(self, model: Model) -> None:
+        """Verify and load `model`.
+
+        Raises:
+            ManifestError: file and entry differ: digest, tensor names, element types or shapes.
+        """
+        self.model = model
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._session = onnxruntime.InferenceSession(
+            model.read_verified(), options, providers=["CPUExecutionProvider"]
+        )
+        _check_contract(model.name, model.inputs, self._session.get_inputs())
+        _check_contract(model.name, model.outputs, self._session.get_outputs())
+        self._output_names = [tensor.name for tensor in model.outputs]
+
+    def run(self, batch: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """Run a batch `(N, ...)` as the contract states it; outputs in the contract's order."""
+        feed = {self.model.inputs[0].name: batch}
+        outputs: list[NDArray[np.float32]] = self._session.run(self._output_names, feed)
+        return outputs
+
+    def warm_up(self) -> None:
+        """Run one blank input through the network.
+
+        Raises:
+            ManifestError: an output is not finite.
+        """
+        contract = self.model.inputs[0]
+        sizes = {"N": 1, "H": 128, "W": 128}
+        shape = [sizes[size] if isinstance(size, str) else size for size in contract.shape]
+        for output in self.run(np.zeros(shape, contract.dtype)):
+            if not np.isfinite(output).all():
+                raise ManifestError(f"model {self.model.name}: output is not finite")
+
+
+def _check_contract(
+    name: str, contracts: Sequence[TensorContract], nodes: Sequence[onnxruntime.NodeArg]
+) -> None:
+    found = [(node.name, node.type, tuple(map(_free_size, node.shape))) for node in nodes]
+    stated = [
+        (
+            contract.name,
+            f"tensor({'float' if contract.dtype == 'float32' else contract.dtype})",
+            tuple(map(_free_size, contract.shape)),
+        )
+        for contract in contracts
+    ]
+    if sorted(found) != sorted(stated):
+        raise ManifestError(f"model {name}: the graph has {found}, the manifest says {stated}")
+
+
+def _free_size(size: int | str | None) -> int:
+    """-1 for a free size, whatever the graph calls it."""
+    return size if isinstance(size, int) else -1

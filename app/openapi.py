@@ -1,0 +1,78 @@
+"""What OpenAPI says of `POST /cartoonize`: its body is either a form or a bare image."""
+
+from typing import Any
+
+from app.errors import Problem
+from app.image import MEDIA_TYPES
+
+_PROBLEM = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "code", "request_id"],
+    "properties": {
+        "type": {"type": "string", "format": "uri"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "code": {"type": "string"},
+        "request_id": {"type": "string"},
+    },
+}
+_FORMAT = {"type": "string", "enum": list(MEDIA_TYPES)}
+_BINARY = {"type": "string", "format": "binary"}
+_ELSEWHERE = (404, 405)  # other addresses, other methods
+
+
+def _responses() -> dict[int | str, dict[str, Any]]:
+    by_status: dict[int, list[type[Problem]]] = {}
+    for problem in Problem.__subclasses__():
+        by_status.setdefault(problem.status, []).append(problem)
+    errors: dict[int | str, dict[str, Any]] = {
+        status: {
+            "description": ", ".join(f"`{problem.code}`" for problem in problems),
+            "content": {
+                "application/problem+json": {
+                    "schema": _PROBLEM,
+                    "examples": {
+                        problem.code: {
+                            "value": {
+                                "type": f"urn:photo2cartoon:problem:{problem.code}",
+                                "title": problem.title,
+                                "status": status,
+                                "detail": problem.default_detail,
+                                "code": problem.code,
+                                "request_id": "0f8fad5bd9cb469fa16570867728950e",
+                            }
+                        }
+                        for problem in problems
+                    },
+                }
+            },
+        }
+        for status, problems in sorted(by_status.items())
+        if status not in _ELSEWHERE
+    }
+    cartoon = {media_type: {"schema": _BINARY} for media_type in MEDIA_TYPES.values()}
+    return {200: {"description": "The cartoon", "content": cartoon}, **errors}
+
+
+CARTOONIZE: dict[str, Any] = {
+    "summary": "Photo in, cartoon out",
+    "response_model": None,
+    "responses": _responses(),
+    "openapi_extra": {
+        "parameters": [{"name": "format", "in": "query", "required": False, "schema": _FORMAT}],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "multipart/form-data": {
+                    "schema": {
+                        "type": "object",
+                        "required": ["photo"],
+                        "properties": {"photo": _BINARY, "format": _FORMAT},
+                    }
+                },
+                **{media_type: {"schema": _BINARY} for media_type in MEDIA_TYPES.values()},
+            },
+        },
+    },
+}

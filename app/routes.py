@@ -1,0 +1,170 @@
+"""The HTTP surface: what comes in, which problem goes out. No image work happens here."""
+
+from typing import Annotated, Any
+
+import mimeparse
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
+from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from app.clock import StageClock
+from app.errors import (
+    BodyTooLarge,
+    InternalError,
+    InvalidOption,
+    MalformedRequest,
+    MethodNotAllowed,
+    NotAcceptable,
+    NotFound,
+    PhotoMissing,
+    Problem,
+    UnsupportedFormat,
+)
+from app.image import MEDIA_TYPES, OutputFormat
+from app.lanes import Lanes
+from app.middleware import problem_response
+from app.openapi import CARTOONIZE
+from app.pipeline import Pipeline
+from app.settings import Settings
+
+router = APIRouter()
+
+
+class Service(BaseModel):
+    """What a route needs: made once at the start, kept in the app's state."""
+
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+
+    settings: Settings
+    pipeline: Pipeline
+    lanes: Lanes
+
+
+class Options(BaseModel):
+    """What a caller may choose, in the query or as form fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: OutputFormat | None = None
+
+
+def get_service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+ServiceDep = Annotated[Service, Depends(get_service)]
+
+
+@router.post("/cartoonize", **CARTOONIZE)
+async def cartoonize(request: Request, service: ServiceDep) -> Response:
+    """Turn the portrait photo in the request into a cartoon of 256 x 256 pixels on white."""
+    clock = request.state.clock = StageClock()
+    service.lanes.check_room()
+    with clock.stage("read"):
+        photo, fields = await read_photo(request, service.settings.max_body_bytes)
+    output_format = choose_format(request, fields)
+    cartoon = await service.lanes.run(
+        lambda: service.pipeline.cartoonize(photo, output_format, clock)
+    )
+    return Response(
+        cartoon,
+        media_type=MEDIA_TYPES[output_format],
+        headers={"Cache-Control": "no-store", "Vary": "Accept"},
+    )
+
+
+@router.get("/livez", summary="The process answers")
+async def live() -> dict[str, str]:
+    """Answer that the event loop turns."""
+    return {"status": "alive"}
+
+
+@router.get("/readyz", summary="The service can work")
+async def ready(service: ServiceDep) -> dict[str, Any]:
+    """Answer that every model is verified, loaded and warm, and which ones they are."""
+    models = {model.name: model.sha256 for model in service.pipeline.models}
+    return {"status": "ready", "models": models}
+
+
+async def read_photo(request: Request, max_bytes: int) -> tuple[bytes, dict[str, Any]]:
+    """Read the photo's bytes, and the other fields of a form.
+
+    Raises:
+        PhotoMissing, MalformedRequest, UnsupportedFormat: as their names say.
+    """
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type == "multipart/form-data":
+        form = await _read_form(request, max_bytes)
+        upload = form.get("photo")
+        if not isinstance(upload, UploadFile):
+            raise PhotoMissing
+        photo = await upload.read()
+        await form.close()
+        fields = {name: value for name, value in form.items() if name != "photo"}
+    elif media_type.startswith("image/") or media_type in ("", "application/octet-stream"):
+        photo, fields = await request.body(), {}
+    else:
+        raise UnsupportedFormat(
+            "Send multipart/form-data with a field 'photo', or an image/* body."
+        )
+    if not photo:
+        raise PhotoMissing
+    return photo, fields
+
+
+async def _read_form(request: Request, max_bytes: int) -> FormData:
+    parser = MultiPartParser(request.headers, request.stream(), max_files=1, max_fields=16)
+    parser.spool_max_size = max_bytes  # a photo stays in memory: it is never written to disk
+    try:
+        return await parser.parse()
+    except MultiPartException as error:
+        raise MalformedRequest(
+            "The multipart body cannot be parsed, or holds two files."
+        ) from error
+
+
+def choose_format(request: Request, fields: dict[str, Any]) -> OutputFormat:
+    """Take the output format from `format` in the query or form, else from `Accept`, else PNG.
+
+    Raises:
+        InvalidOption: an unknown option or value, or one option given twice.
+        NotAcceptable: `Accept` leaves none of ours.
+    """
+    given = [*request.query_params.multi_items(), *fields.items()]
+    if len({name for name, _ in given}) < len(given):
+        raise InvalidOption("An option is given twice.")
+    try:
+        options = Options.model_validate(dict(given))
+    except ValidationError as error:
+        raise InvalidOption("The options are: format = png, jpeg or webp.") from error
+    return options.format or _negotiate(request.headers.get("accept", "*/*"))
+
+
+def _negotiate(accept: str) -> OutputFormat:
+    by_type = {media_type: name for name, media_type in reversed(MEDIA_TYPES.items())}
+    try:
+        return by_type[mimeparse.best_match(list(by_type), accept)]  # on a tie the last: PNG
+    except (mimeparse.MimeTypeParseException, KeyError) as error:
+        raise NotAcceptable from error
+
+
+async def answer_problem(request: Request, error: Exception) -> Response:
+    """Answer an error of our family, or one that FastAPI or Starlette raised."""
+    problem = error if isinstance(error, Problem) else _translate(error)
+    request.state.problem = problem.code
+    return problem_response(problem, request.state.request_id)
+
+
+def _translate(error: Exception) -> Problem:
+    if isinstance(error, RequestValidationError):
+        return InvalidOption()
+    if not isinstance(error, HTTPException):
+        return InternalError()
+    if error.status_code == 405:
+        return MethodNotAllowed((error.headers or {}).get("Allow"))
+    known = {404: NotFound, 413: BodyTooLarge}
+    return known.get(error.status_code, MalformedRequest)()

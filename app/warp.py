@@ -1,0 +1,72 @@
+"""One way to cut a turned square out of an image, used for the mesh's view and for the crop."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Matrix = NDArray[np.float64]
+
+
+def inverse(matrix: Matrix) -> Matrix:
+    """Invert an affine map `(2, 3)`."""
+    linear = np.linalg.inv(matrix[:, :2])
+    return np.column_stack([linear, -linear @ matrix[:, 2]])
+
+
+def apply(matrix: Matrix, points: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Map points `(N, 2)`, x before y, by an affine map `(2, 3)`."""
+    mapped: NDArray[np.float64] = points.astype(np.float64) @ matrix[:, :2].T + matrix[:, 2]
+    return mapped
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The part of an image that a warp reads, shrunk to about the scale it will have after it.
+
+    A bilinear warp that shrinks skips pixels and flickers; averaging areas first does not.
+    Shrinking only the part that is needed keeps the cost at the face's size, not the photo's.
+
+    Attributes:
+        pixels: `(h, w, 3)` uint8 RGB.
+        from_image: `(2, 3)`: image pixels to view pixels, pixel centres at whole numbers.
+    """
+
+    pixels: NDArray[np.uint8]
+    from_image: Matrix
+
+
+def cut_view(image: NDArray[np.uint8], to_image: Matrix, size: int) -> View:
+    """Take what a square of `size` px sees of `image` through `to_image`, square px to image px."""
+    corners = apply(to_image, np.array([[-1, -1], [size, -1], [-1, size], [size, size]]))
+    height, width = image.shape[:2]
+    low = np.clip(np.floor(corners.min(axis=0)) - 2, 0, [width - 1, height - 1]).astype(int)
+    high = np.clip(np.ceil(corners.max(axis=0)) + 3, low + 1, [width, height]).astype(int)
+    part = image[low[1] : high[1], low[0] : high[0]]
+    shrink = np.sqrt(abs(np.linalg.det(to_image[:, :2])))  # image pixels per square pixel
+    shrunk = [max(1, round(side / shrink)) for side in (part.shape[1], part.shape[0])]
+    if shrink <= 1:
+        scale = np.ones(2)
+    else:
+        scale = np.array(shrunk) / [part.shape[1], part.shape[0]]
+        part = cv2.resize(part, shrunk, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+    offset = (0.5 - low) * scale - 0.5  # centres: v = (x - low + 0.5) * scale - 0.5
+    return View(part, np.column_stack([np.diag(scale), offset]))
+
+
+def compose(outer: Matrix, inner: Matrix) -> Matrix:
+    """Return the affine map that applies `inner`, then `outer`."""
+    return np.column_stack([outer[:, :2] @ inner[:, :2], outer[:, :2] @ inner[:, 2] + outer[:, 2]])
+
+
+def warp_square(view: View, to_image: Matrix, size: int, border: int) -> NDArray[np.uint8]:
+    """Fill a square `(size, size, 3)` from `view`; `border` is one of OpenCV's `BORDER_` modes."""
+    warped = cv2.warpAffine(
+        view.pixels,
+        compose(view.from_image, to_image),
+        (size, size),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=border,
+    )
+    return warped.astype(np.uint8, copy=False)

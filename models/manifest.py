@@ -1,0 +1,123 @@
+"""The manifest: one entry per model file, with its contract, origin and digest.
+
+A model file is only ever used through its entry: the entry says what the file must be
+(size, sha256) and what goes in and out of it (names, shapes, layout, colour order, range),
+so that nothing about a model has to be guessed from the file itself.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+MANIFEST_PATH = Path(__file__).parent / "manifest.json"
+
+Role = Literal["detector", "landmarks", "matte", "generator"]
+
+
+class ManifestError(Exception):
+    """The manifest, or a model file it names, is not what it has to be."""
+
+
+@dataclass(frozen=True, slots=True)
+class TensorContract:
+    """One input or output of a model.
+
+    Attributes:
+        name: the tensor's name in the graph.
+        dtype: numpy's name of the element type.
+        shape: sizes; a string stands for a free size (`N` batch, `H` height, `W` width).
+        layout: `NCHW`, or `-` where the word means nothing.
+        colour: `RGB`, or `-` for what is not a picture.
+        range: smallest and largest meaningful value.
+        meaning: one line in words, with units.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+    layout: str
+    colour: str
+    range: tuple[float, float]
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One entry of the manifest."""
+
+    name: str
+    role: Role
+    path: Path
+    sha256: str
+    size_bytes: int
+    licence: str
+    source: str
+    made_by: str
+    inputs: tuple[TensorContract, ...]
+    outputs: tuple[TensorContract, ...]
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square pictures that the model takes, px.
+
+        Raises:
+            ManifestError: the entry leaves it free.
+        """
+        side = self.inputs[0].shape[-1]
+        if not isinstance(side, int):
+            raise ManifestError(f"model {self.name}: the entry states no image size")
+        return side
+
+    def read_verified(self) -> bytes:
+        """Read the file and return its content, checked against `size_bytes` and `sha256`.
+
+        The content is returned, not just approved, so that what is loaded is what was checked.
+
+        Raises:
+            ManifestError: the file is missing, or its size or digest differs from the entry.
+        """
+        try:
+            content = self.path.read_bytes()
+        except OSError as error:
+            raise ManifestError(f"model {self.name}: cannot read {self.path}: {error}") from error
+        digest = hashlib.sha256(content).hexdigest()
+        if len(content) != self.size_bytes or digest != self.sha256:
+            raise ManifestError(
+                f"model {self.name}: {self.path} is not the file of the manifest: "
+                f"{len(content)} bytes, sha256 {digest}; "
+                f"expected {self.size_bytes} bytes, sha256 {self.sha256}"
+            )
+        return content
+
+
+def load_manifest(path: Path = MANIFEST_PATH) -> dict[str, Model]:
+    """Read the manifest at `path`; file names in it are relative to its folder.
+
+    Raises:
+        ManifestError: it cannot be read, misses a key, has an unknown key, or names a model twice.
+    """
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))["models"]
+        models = [_parse_model(entry, path.parent) for entry in entries]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ManifestError(f"manifest {path}: {type(error).__name__}: {error}") from error
+    by_name = {model.name: model for model in models}
+    if len(by_name) != len(models):
+        raise ManifestError(f"manifest {path}: a model name occurs twice")
+    return by_name
+
+
+def _parse_model(entry: dict[str, Any], folder: Path) -> Model:
+    fields = dict(entry)
+    fields["path"] = folder / fields.pop("file")
+    fields["size_bytes"] = fields.pop("bytes")
+    for side in ("inputs", "outputs"):
+        fields[side] = tuple(_parse_tensor(tensor) for tensor in fields[side])
+    return Model(**fields)
+
+
+def _parse_tensor(entry: dict[str, Any]) -> TensorContract:
+    low, high = entry["range"]
+    return TensorContract(**{**entry, "shape": tuple(entry["shape"]), "range": (low, high)})
