@@ -55,10 +55,11 @@ class Lanes:
             Overloaded: the queue is full.
         """
         self.check_room()
-        self._jobs += 1
-        future = self._executor.submit(self._timed, job)
-        future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._leave))
         loop = asyncio.get_running_loop()
+        future = self._executor.submit(self._timed, job)
+        self._jobs += 1
+        # Not a finally around the await: a caller may leave while its job still holds a thread.
+        future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._leave))
         return await asyncio.wrap_future(future)
 
     def _leave(self) -> None:

@@ -27,4 +27,7 @@ def configure_logs(level: str) -> None:
     """Send every logger's lines to stderr as JSON, from `level` up."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
+    logging.captureWarnings(
+        capture=True
+    )  # libraries' warnings too, not bare text between the lines
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

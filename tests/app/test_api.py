@@ -1,0 +1,306 @@
+"""The service over HTTP, in process, on the real pipeline."""
+
+import io
+import json
+import logging
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import httpx2
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from app.main import create_app
+from app.pipeline import Pipeline
+from app.settings import Settings
+
+PNG = {"content-type": "image/png"}
+
+
+def picture(format_name: str = "PNG", size: tuple[int, int] = (64, 64)) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", size, "green").save(buffer, format_name)
+    return buffer.getvalue()
+
+
+def upload(data: bytes, name: str = "photo") -> dict[str, Any]:
+    return {"files": {name: ("me.jpg", data, "image/jpeg")}}
+
+
+def assert_problem(response: httpx2.Response, status: int, code: str) -> dict[str, Any]:
+    assert response.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = response.json()
+    assert (response.status_code, body["status"], body["code"]) == (status, status, code)
+    assert set(body) == {"type", "title", "status", "detail", "code", "request_id"}
+    assert body["request_id"] == response.headers["x-request-id"]
+    return body
+
+
+def test_a_multipart_photo_becomes_a_png(client: TestClient, photo: bytes) -> None:
+    response = client.post("/cartoonize", **upload(photo))
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "image/png"
+    assert response.headers["cache-control"] == "no-store"
+    assert Image.open(io.BytesIO(response.content)).size == (256, 256)
+
+
+def test_a_raw_body_gives_the_same_cartoon(
+    client: TestClient, pipeline: Pipeline, photo: bytes
+) -> None:
+    expected = pipeline.cartoonize(photo)
+    for media_type in ("image/jpeg", "image/png", "IMAGE/JPEG; q=1", "application/octet-stream"):
+        response = client.post("/cartoonize", content=photo, headers={"content-type": media_type})
+        assert response.content == expected
+    assert client.post("/cartoonize", **upload(photo)).content == expected
+
+
+@pytest.mark.parametrize(
+    ("accept", "query", "expected"),
+    [
+        (None, "", "image/png"),
+        ("*/*", "", "image/png"),
+        ("image/*", "", "image/png"),
+        ("image/webp", "", "image/webp"),
+        ("image/jpeg;q=0.5, image/webp;q=0.9", "", "image/webp"),
+        ("image/avif,image/webp,image/apng,*/*;q=0.8", "", "image/webp"),
+        ("text/html, image/jpeg;q=0.1", "", "image/jpeg"),
+        ("image/webp", "?format=jpeg", "image/jpeg"),
+        ("text/html", "?format=webp", "image/webp"),
+    ],
+)
+def test_the_format_is_negotiated(
+    client: TestClient, photo: bytes, accept: str | None, query: str, expected: str
+) -> None:
+    headers = {"content-type": "image/jpeg"} | ({"accept": accept} if accept else {})
+    response = client.post(f"/cartoonize{query}", content=photo, headers=headers)
+    assert response.headers["content-type"] == expected
+    assert response.headers["vary"] == "Accept"
+    kind = Image.open(io.BytesIO(response.content)).format
+    assert f"image/{str(kind).lower()}" == expected
+
+
+def test_the_format_may_be_a_form_field(client: TestClient, photo: bytes) -> None:
+    response = client.post("/cartoonize", **upload(photo), data={"format": "jpeg"})
+    assert response.headers["content-type"] == "image/jpeg"
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "code"),
+    [
+        ({"content": b"", "headers": PNG}, 400, "photo_missing"),
+        ({}, 400, "photo_missing"),
+        (upload(b""), 400, "photo_missing"),
+        (upload(b"x", name="picture"), 400, "photo_missing"),
+        ({"data": {"photo": "text"}, "files": {"x": b"y"}}, 400, "photo_missing"),
+        (
+            {"content": b"nonsense", "headers": {"content-type": "multipart/form-data"}},
+            400,
+            "malformed_request",
+        ),
+        (
+            {
+                "content": b"--x\r\nbad",
+                "headers": {"content-type": "multipart/form-data; boundary=x"},
+            },
+            400,
+            "malformed_request",
+        ),
+        ({"files": [("photo", b"1"), ("photo", b"2")]}, 400, "malformed_request"),
+        ({"data": {"photo": "x"}}, 415, "unsupported_format"),
+        ({"json": {"photo": "x"}}, 415, "unsupported_format"),
+        (upload(b"just text"), 415, "unsupported_format"),
+        (upload(picture("GIF")), 415, "unsupported_format"),
+        (upload(picture()[:60]), 422, "undecodable_image"),
+        (upload(picture()), 422, "no_face"),
+        (upload(picture(size=(1, 1))), 422, "no_face"),
+    ],
+)
+def test_bad_input_is_named(
+    client: TestClient, request_: dict[str, Any], status: int, code: str
+) -> None:
+    assert_problem(client.post("/cartoonize", **request_), status, code)
+
+
+@pytest.mark.parametrize("query", ["format=gif", "format=", "colour=red", "format=png&format=png"])
+def test_a_bad_option_is_named(client: TestClient, photo: bytes, query: str) -> None:
+    response = client.post(f"/cartoonize?{query}", content=photo, headers=PNG)
+    assert_problem(response, 422, "invalid_option")
+
+
+def test_a_bad_form_field_is_named(client: TestClient, photo: bytes) -> None:
+    for data in ({"format": "bmp"}, {"fromat": "png"}):
+        response = client.post("/cartoonize", **upload(photo), data=data)
+        assert_problem(response, 422, "invalid_option")
+
+
+@pytest.mark.parametrize("accept", ["text/html", "image/avif", "image/png;q=0", "nonsense"])
+def test_an_impossible_accept_is_named(client: TestClient, photo: bytes, accept: str) -> None:
+    response = client.post("/cartoonize", content=photo, headers={**PNG, "accept": accept})
+    assert_problem(response, 406, "not_acceptable")
+
+
+def test_unknown_addresses_and_methods(client: TestClient) -> None:
+    assert_problem(client.get("/nothing/here"), 404, "not_found")
+    response = client.get("/cartoonize")
+    assert_problem(response, 405, "method_not_allowed")
+    assert response.headers["allow"] == "POST"
+
+
+def test_nothing_of_the_input_is_echoed(client: TestClient) -> None:
+    secret = "s3cr3t"
+    answers = [
+        client.get(f"/{secret}"),
+        client.post(f"/cartoonize?{secret}={secret}", content=picture(), headers=PNG),
+        client.post("/cartoonize", content=picture(), headers={**PNG, "accept": f"{secret}/x"}),
+        client.post("/cartoonize", files={secret: (secret, secret.encode(), f"image/{secret}")}),
+        client.post("/cartoonize", content=secret.encode(), headers={"content-type": secret}),
+    ]
+    for answer in answers:
+        assert answer.status_code >= 400
+        assert secret not in answer.text
+        assert secret not in str(answer.headers)
+
+
+@pytest.mark.parametrize("declared", [True, False], ids=["declared length", "chunked"])
+def test_a_body_over_the_limit_is_refused(pipeline: Pipeline, photo: bytes, declared: bool) -> None:
+    settings = Settings(threads=1, max_body_bytes=len(photo) - 1)
+    with TestClient(create_app(settings, lambda _: pipeline)) as client:
+        body: Any = photo if declared else iter([photo[:50_000], photo[50_000:]])
+        response = client.post("/cartoonize", content=body, headers=PNG)
+        assert_problem(response, 413, "body_too_large")
+        assert_problem(client.post("/cartoonize", **upload(photo)), 413, "body_too_large")
+
+
+def test_a_body_at_the_limit_is_served(pipeline: Pipeline, photo: bytes) -> None:
+    settings = Settings(threads=1, max_body_bytes=len(photo))
+    with TestClient(create_app(settings, lambda _: pipeline)) as client:
+        assert client.post("/cartoonize", content=photo, headers=PNG).status_code == 200
+
+
+def test_the_request_id_is_the_callers_where_it_is_plain(client: TestClient) -> None:
+    for given, kept in (("abc-123", True), ("two words", False), ("x" * 65, False), ("", False)):
+        response = client.get("/livez", headers={"x-request-id": given})
+        assert (response.headers["x-request-id"] == given) is kept
+    ids = {client.get("/livez").headers["x-request-id"] for _ in range(5)}
+    assert len(ids) == 5
+
+
+def test_probes(client: TestClient, pipeline: Pipeline) -> None:
+    assert client.get("/livez").json() == {"status": "alive"}
+    ready = client.get("/readyz").json()
+    assert ready["status"] == "ready"
+    assert ready["models"] == {model.name: model.sha256 for model in pipeline.models}
+
+
+def test_a_failing_model_stops_the_start(settings: Settings) -> None:
+    def broken(_: Settings) -> Pipeline:
+        raise RuntimeError("model broken")
+
+    with (
+        pytest.raises(RuntimeError, match="model broken"),
+        TestClient(create_app(settings, broken)),
+    ):
+        pass
+
+
+class Stub:
+    """A pipeline whose work is whatever a test wants."""
+
+    def __init__(self, work: Any) -> None:
+        self.cartoonize = work
+
+
+@pytest.fixture
+def stubbed(client: TestClient) -> Iterator[Any]:
+    """Let a test replace the work behind the running app."""
+    app: Any = client.app
+    service = app.state.service
+
+    def replace(work: Any) -> None:
+        app.state.service = service.model_construct(
+            settings=service.settings, pipeline=Stub(work), lanes=service.lanes
+        )
+
+    yield replace
+    app.state.service = service
+
+
+def test_a_bug_is_answered_without_internals(
+    client: TestClient, stubbed: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: Any) -> bytes:
+        raise KeyError("the inner secret")
+
+    stubbed(fail)
+    response = client.post("/cartoonize", content=picture(), headers=PNG)
+    body = assert_problem(response, 500, "internal_error")
+    assert "secret" not in response.text
+    (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert record.fields["request_id"] == body["request_id"]  # type: ignore[attr-defined]
+    assert record.exc_info
+    assert client.get("/livez").status_code == 200
+
+
+def test_a_full_service_refuses_and_says_when_to_return(pipeline: Pipeline, photo: bytes) -> None:
+    settings = Settings(threads=1, max_queue=0)
+    gate, entered = threading.Event(), threading.Event()
+
+    def slow(*_: Any) -> bytes:
+        entered.set()
+        gate.wait(10)
+        return b"cartoon"
+
+    with TestClient(create_app(settings, lambda _: pipeline)) as client:
+        app: Any = client.app
+        service = app.state.service
+        app.state.service = service.model_construct(
+            settings=settings, pipeline=Stub(slow), lanes=service.lanes
+        )
+        first: list[httpx2.Response] = []
+        thread = threading.Thread(
+            target=lambda: first.append(client.post("/cartoonize", content=photo, headers=PNG))
+        )
+        thread.start()
+        assert entered.wait(10)
+        response = client.post("/cartoonize", content=photo, headers=PNG)
+        assert_problem(response, 503, "overloaded")
+        assert int(response.headers["retry-after"]) >= 1
+        assert client.get("/livez").status_code == 200  # the loop is free
+        gate.set()
+        thread.join()
+        assert first[0].content == b"cartoon"
+
+
+def test_one_log_line_says_what_happened(
+    client: TestClient, photo: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "app.requests"):
+        client.post("/cartoonize?format=webp", **upload(photo))
+        client.get("/secret/path")
+    served, missed = [record.fields for record in caplog.records if hasattr(record, "fields")]
+    assert (served["route"], served["status"], served["code"]) == ("/cartoonize", 200, "ok")
+    assert {"read", "decode", "generate", "encode"} <= set(served["stages_ms"])
+    assert (missed["route"], missed["status"], missed["code"]) == (None, 404, "not_found")
+    assert "secret" not in json.dumps(missed)
+    assert "me.jpg" not in json.dumps(served)
+
+
+def test_openapi_names_every_answer(client: TestClient) -> None:
+    operation = client.get("/openapi.json").json()["paths"]["/cartoonize"]["post"]
+    assert set(operation["requestBody"]["content"]) == {
+        "multipart/form-data",
+        "image/png",
+        "image/jpeg",
+        "image/webp",
+    }
+    assert set(operation["responses"]) == {
+        "200", "400", "406", "413", "415", "422", "500", "503"
+    }  # fmt: skip
+    assert set(operation["responses"]["200"]["content"]) == {
+        "image/png",
+        "image/jpeg",
+        "image/webp",
+    }
+    assert operation["parameters"][0]["name"] == "format"

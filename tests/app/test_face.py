@@ -1,0 +1,110 @@
+"""The cascade finds real faces at any usual size and tilt, and nothing else."""
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from app.errors import NoFaceFound
+from app.face import CHIN_DROP, Face, lower_chin, select_face
+from app.facemesh import FaceMesh, Region, region_of_landmarks
+from app.image import decode_image
+from app.pipeline import Pipeline
+
+
+@pytest.fixture(scope="session")
+def image(photo: bytes) -> NDArray[np.uint8]:
+    return decode_image(photo, 10**6)
+
+
+def test_the_face_lies_where_it_is(pipeline: Pipeline, image: NDArray[np.uint8]) -> None:
+    (face,) = pipeline.detector.detect(image)
+    assert face.score > 0.99
+    assert face.eyes == pytest.approx(np.array([[194, 101], [257, 104]]), abs=4)
+    left, top, right, bottom = face.box
+    assert (left, right) == (pytest.approx(179, abs=5), pytest.approx(273, abs=5))
+    assert (top, bottom) == (pytest.approx(86, abs=5), pytest.approx(178, abs=5))
+
+
+@pytest.mark.parametrize("tilt", [-60, -30, 15, 45])
+def test_a_tilted_face_turns_with_the_photo(
+    pipeline: Pipeline, image: NDArray[np.uint8], tilt: float
+) -> None:
+    (upright,) = pipeline.detector.detect(image)
+    turn = cv2.getRotationMatrix2D((225, 130), tilt, 1.0)
+    turned = cv2.warpAffine(image, turn, (512, 512)).astype(np.uint8)
+
+    (face,) = pipeline.detector.detect(turned)
+
+    dx, dy = face.eyes[1] - face.eyes[0]
+    assert np.degrees(np.arctan2(dy, dx)) == pytest.approx(-tilt, abs=5)
+    expected = upright.eyes @ turn[:, :2].T + turn[:, 2]
+    assert face.eyes == pytest.approx(expected, abs=5)
+
+
+@pytest.mark.parametrize("face_share", [0.35, 0.2, 0.1])
+def test_small_faces_in_large_scenes_are_found(
+    pipeline: Pipeline, image: NDArray[np.uint8], face_share: float
+) -> None:
+    head = image[40:220, 130:310]  # the face is .51 of its height
+    side = int(1280 * face_share / 0.51)
+    scene = np.full((960, 1280, 3), 128, np.uint8)
+    head = cv2.resize(head, (side, side), interpolation=cv2.INTER_AREA).astype(np.uint8)
+    scene[40 : 40 + side, 60 : 60 + side] = head
+    (face,) = pipeline.detector.detect(scene)
+    assert face.box[3] - face.box[1] == pytest.approx(side * 0.51, rel=0.1)
+
+
+@pytest.mark.parametrize("kind", ["white", "noise", "gradient", "no head"])
+def test_no_face_where_there_is_none(
+    pipeline: Pipeline, image: NDArray[np.uint8], kind: str
+) -> None:
+    pictures = {
+        "white": np.full((300, 300, 3), 255, np.uint8),
+        "noise": np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8),
+        "gradient": np.tile(np.arange(256, dtype=np.uint8)[None, :, None], (256, 1, 3)),
+        "no head": np.ascontiguousarray(image[260:]),
+    }
+    assert pipeline.detector.detect(pictures[kind]) == []
+
+
+def test_a_second_look_starts_from_the_first_ones_landmarks(
+    pipeline: Pipeline, image: NDArray[np.uint8]
+) -> None:
+    mesh: FaceMesh = pipeline.detector._mesh
+    rough = Region(np.array([232.0, 130.0]), 170.0, 0.2)
+    points, score = mesh.predict(image, rough)
+    closer = region_of_landmarks(points)
+    assert score > 0.9
+    assert closer.angle == pytest.approx(0, abs=0.12)
+    assert closer.centre == pytest.approx([225, 125], abs=12)
+
+
+def test_the_mesh_tells_a_face_from_its_absence(
+    pipeline: Pipeline, image: NDArray[np.uint8]
+) -> None:
+    _, score = pipeline.detector._mesh.predict(image, Region(np.array([400.0, 400.0]), 150.0, 0.0))
+    assert score < 0.5
+
+
+def test_the_largest_face_is_selected() -> None:
+    eyes = np.array([[0.0, 0.0], [1.0, 0.0]])
+    small, large = (
+        Face(score, eyes, np.array([[0.0, 0.0], [side, side]]))
+        for score, side in ((0.99, 10.0), (0.6, 20.0))
+    )
+    assert select_face([small, large]) is large
+    with pytest.raises(NoFaceFound):
+        select_face([])
+
+
+@pytest.mark.parametrize("tilt", [0.0, 40.0, 170.0])
+def test_the_chin_moves_down_the_face_whatever_its_tilt(tilt: float) -> None:
+    radians = np.radians(tilt)
+    turn = np.array([[np.cos(radians), np.sin(radians)], [-np.sin(radians), np.cos(radians)]])
+    eyes = np.array([[-30.0, 0.0], [30.0, 0.0]]) @ turn
+    outline = np.array([[-40.0, -20.0], [0.0, 80.0], [40.0, -20.0]]) @ turn
+    lowered = lower_chin(outline, eyes) @ turn.T
+    assert lowered == pytest.approx(
+        np.array([[-40.0, -20.0], [0.0, 80.0 + CHIN_DROP * 100], [40.0, -20.0]])
+    )

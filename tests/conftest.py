@@ -1,0 +1,91 @@
+"""What many tests share: one photo, the real pipeline, the app, and a real server process."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from app.main import create_app
+from app.pipeline import Pipeline, open_pipeline
+from app.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+PHOTO = ROOT / "examples" / "photos" / "astronaut.jpg"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Coroutines under test run on asyncio, as they do under uvicorn."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def photo() -> bytes:
+    """512 x 512 JPEG with one face, its landmark box about 106 px high."""
+    return PHOTO.read_bytes()
+
+
+@pytest.fixture(scope="session")
+def settings() -> Settings:
+    return Settings(threads=1)
+
+
+@pytest.fixture(scope="session")
+def pipeline(settings: Settings) -> Pipeline:
+    """The real thing: the embedded models, loaded once."""
+    return open_pipeline(settings)
+
+
+@pytest.fixture
+def client(settings: Settings, pipeline: Pipeline) -> Iterator[TestClient]:
+    """The app on the real pipeline, without a socket."""
+    with TestClient(create_app(settings, lambda _: pipeline)) as client:
+        yield client
+
+
+class Server:
+    """A `photo2cartoon serve` process on a free port of this machine."""
+
+    def __init__(self, **environment: str) -> None:
+        plain = {name: value for name, value in os.environ.items() if not name.startswith("P2C_")}
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", "from app.cli import main; main()", "serve"],
+            cwd=ROOT,
+            env={**plain, "P2C_PORT": "0", **environment},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.lines: list[str] = []
+        self.url = self._wait_until_ready()
+
+    def _wait_until_ready(self) -> str:
+        assert self.process.stderr is not None
+        for text in self.process.stderr:
+            self.lines.append(text)
+            try:
+                line = json.loads(text)
+            except ValueError:
+                continue
+            if line.get("event") == "ready":
+                return str(line["url"])
+        raise RuntimeError("the server stopped: " + "".join(self.lines))
+
+    def stop(self) -> int:
+        """Ask it to stop; its exit code. Reads the rest of its log into `lines`."""
+        self.process.terminate()
+        _, rest = self.process.communicate(timeout=30)
+        self.lines += rest.splitlines(keepends=True)
+        return self.process.returncode
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """One server for every test that only sends it requests."""
+    server = Server()
+    yield server
+    server.stop()

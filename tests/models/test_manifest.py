@@ -1,0 +1,109 @@
+"""A model is used only as its manifest entry says."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.onnx import OnnxNetwork
+from models.manifest import MANIFEST_PATH, ManifestError, load_manifest
+
+Change = Callable[[dict[str, Any]], object]
+
+
+def changed_manifest(folder: Path, change: Change) -> Path:
+    """A manifest of one real model, copied to `folder`, with `change` made to its entry."""
+    entry = json.loads(MANIFEST_PATH.read_text())["models"][0]
+    (folder / "weights").mkdir()
+    (folder / entry["file"]).write_bytes((MANIFEST_PATH.parent / entry["file"]).read_bytes())
+    change(entry)
+    path = folder / "manifest.json"
+    path.write_text(json.dumps({"models": [entry]}))
+    return path
+
+
+def test_every_committed_model_is_the_file_of_its_entry() -> None:
+    models = load_manifest().values()
+    assert {model.role for model in models} == {"detector", "landmarks", "matte", "generator"}
+    for model in models:
+        assert len(model.read_verified()) == model.size_bytes
+        assert model.licence
+        assert model.source
+        assert model.made_by
+
+
+def test_every_weight_file_has_an_entry() -> None:
+    files = set((MANIFEST_PATH.parent / "weights").glob("*.onnx"))
+    assert files == {model.path for model in load_manifest().values()}
+
+
+def test_a_changed_file_is_refused(tmp_path: Path) -> None:
+    path = changed_manifest(tmp_path, lambda entry: None)
+    model = load_manifest(path)["face_short"]
+    data = bytearray(model.path.read_bytes())
+    data[1000] ^= 1
+    model.path.write_bytes(data)
+    with pytest.raises(ManifestError, match="not the file of the manifest"):
+        OnnxNetwork(model)
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    path = changed_manifest(tmp_path, lambda entry: entry.update(file="weights/none.onnx"))
+    with pytest.raises(ManifestError, match=r"cannot read .*none\.onnx"):
+        OnnxNetwork(load_manifest(path)["face_short"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda entry: entry["inputs"][0].update(name="picture"),
+        lambda entry: entry["inputs"][0].update(shape=["N", 1, "H", "W"]),
+        lambda entry: entry["inputs"][0].update(dtype="uint8"),
+        lambda entry: entry["outputs"].pop(),
+        lambda entry: entry["outputs"][0].update(shape=["N", "A", 4]),
+    ],
+    ids=["input name", "input shape", "dtype", "output missing", "output shape"],
+)
+def test_a_contract_that_the_graph_does_not_keep_is_refused(tmp_path: Path, change: Change) -> None:
+    model = load_manifest(changed_manifest(tmp_path, change))["face_short"]
+    with pytest.raises(ManifestError, match="the graph has"):
+        OnnxNetwork(model)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda entry: entry.pop("sha256"),
+        lambda entry: entry.update(sha512="0"),
+        lambda entry: entry["inputs"][0].pop("range"),
+    ],
+    ids=["missing key", "unknown key", "missing tensor key"],
+)
+def test_a_malformed_entry_is_refused(tmp_path: Path, change: Change) -> None:
+    with pytest.raises(ManifestError):
+        load_manifest(changed_manifest(tmp_path, change))
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"models": 3}'])
+def test_a_malformed_manifest_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "manifest.json"
+    path.write_text(text)
+    with pytest.raises(ManifestError):
+        load_manifest(path)
+
+
+def test_a_name_given_twice_is_refused(tmp_path: Path) -> None:
+    entry = json.loads(MANIFEST_PATH.read_text())["models"][0]
+    path = tmp_path / "manifest.json"
+    path.write_text(json.dumps({"models": [entry, entry]}))
+    with pytest.raises(ManifestError, match="twice"):
+        load_manifest(path)
+
+
+def test_only_a_fixed_image_size_can_be_asked_for() -> None:
+    models = load_manifest()
+    assert models["face_mesh"].image_size == 192
+    with pytest.raises(ManifestError, match="no image size"):
+        _ = models["selfie"].image_size
