@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from starlette.responses import Response
+
 from app.errors import Problem
 from app.image import MEDIA_TYPES
 
@@ -57,7 +59,7 @@ def _responses() -> dict[int | str, dict[str, Any]]:
 
 CARTOONIZE: dict[str, Any] = {
     "summary": "Photo in, cartoon out",
-    "response_model": None,
+    "response_class": Response,  # no JSON among the successful answers
     "responses": _responses(),
     "openapi_extra": {
         "parameters": [{"name": "format", "in": "query", "required": False, "schema": _FORMAT}],

@@ -1,5 +1,7 @@
 """The HTTP surface: what comes in, which problem goes out. No image work happens here."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 import mimeparse
@@ -98,33 +100,31 @@ async def read_photo(request: Request, max_bytes: int) -> tuple[bytes, dict[str,
     """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type == "multipart/form-data":
-        form = await _read_form(request, max_bytes)
-        upload = form.get("photo")
-        if not isinstance(upload, UploadFile):
-            raise PhotoMissing
-        photo = await upload.read()
-        await form.close()
-        fields = {name: value for name, value in form.items() if name != "photo"}
+        async with _read_form(request, max_bytes) as form:
+            upload = form.get("photo")
+            photo = await upload.read() if isinstance(upload, UploadFile) else b""
+            fields = {name: value for name, value in form.items() if name != "photo"}
     elif media_type.startswith("image/") or media_type in ("", "application/octet-stream"):
         photo, fields = await request.body(), {}
     else:
-        raise UnsupportedFormat(
-            "Send multipart/form-data with a field 'photo', or an image/* body."
-        )
+        raise UnsupportedFormat("Send a multipart/form-data with 'photo', or an image/* body.")
     if not photo:
         raise PhotoMissing
     return photo, fields
 
 
-async def _read_form(request: Request, max_bytes: int) -> FormData:
+@asynccontextmanager
+async def _read_form(request: Request, max_bytes: int) -> AsyncIterator[FormData]:
     parser = MultiPartParser(request.headers, request.stream(), max_files=1, max_fields=16)
     parser.spool_max_size = max_bytes  # a photo stays in memory: it is never written to disk
     try:
-        return await parser.parse()
+        form = await parser.parse()
     except MultiPartException as error:
-        raise MalformedRequest(
-            "The multipart body cannot be parsed, or holds two files."
-        ) from error
+        raise MalformedRequest("The form cannot be parsed, or holds two files.") from error
+    try:
+        yield form
+    finally:
+        await form.close()
 
 
 def choose_format(request: Request, fields: dict[str, Any]) -> OutputFormat:

@@ -4,8 +4,10 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from queue import Queue
 
 import pytest
 from starlette.testclient import TestClient
@@ -51,36 +53,43 @@ def client(settings: Settings, pipeline: Pipeline) -> Iterator[TestClient]:
 class Server:
     """A `photo2cartoon serve` process on a free port of this machine."""
 
-    def __init__(self, **environment: str) -> None:
+    def __init__(
+        self, program: str = "from app.cli import main; main()", **environment: str
+    ) -> None:
         plain = {name: value for name, value in os.environ.items() if not name.startswith("P2C_")}
         self.process = subprocess.Popen(
-            [sys.executable, "-c", "from app.cli import main; main()", "serve"],
+            [sys.executable, "-c", program, "serve"],
             cwd=ROOT,
             env={**plain, "P2C_PORT": "0", **environment},
             stderr=subprocess.PIPE,
             text=True,
         )
         self.lines: list[str] = []
-        self.url = self._wait_until_ready()
+        self._ready: Queue[str | None] = Queue()
+        # A pipe that nobody empties would stop the server after some hundred log lines.
+        self._reader = threading.Thread(target=self._read_log, daemon=True)
+        self._reader.start()
+        url = self._ready.get(timeout=60)
+        if url is None:
+            raise RuntimeError("the server stopped: " + "".join(self.lines))
+        self.url = url
 
-    def _wait_until_ready(self) -> str:
+    def _read_log(self) -> None:
         assert self.process.stderr is not None
         for text in self.process.stderr:
             self.lines.append(text)
-            try:
-                line = json.loads(text)
-            except ValueError:
-                continue
-            if line.get("event") == "ready":
-                return str(line["url"])
-        raise RuntimeError("the server stopped: " + "".join(self.lines))
+            if '"event": "ready"' in text:
+                self._ready.put(json.loads(text)["url"])
+        self._ready.put(None)
 
     def stop(self) -> int:
-        """Ask it to stop; its exit code. Reads the rest of its log into `lines`."""
+        """Ask it to stop and wait for its end; its exit code."""
         self.process.terminate()
-        _, rest = self.process.communicate(timeout=30)
-        self.lines += rest.splitlines(keepends=True)
-        return self.process.returncode
+        code = self.process.wait(timeout=30)
+        self._reader.join()
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+        return code
 
 
 @pytest.fixture(scope="session")

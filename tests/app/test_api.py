@@ -101,7 +101,7 @@ def test_the_format_may_be_a_form_field(client: TestClient, photo: bytes) -> Non
         ),
         (
             {
-                "content": b"--x\r\nbad",
+                "content": b"no boundary",
                 "headers": {"content-type": "multipart/form-data; boundary=x"},
             },
             400,
