@@ -1,17 +1,17 @@
 """Prove where the embedded networks come from: `python -m models.verify`, or `make verify-models`.
 
 Downloads the pinned wheel once (it is never installed), converts its four networks again and
-compares them bit for bit with `weights/` and with the manifest. Then runs every network beside
+compares them bit for bit with the manifest's files. Then runs every network beside
 LiteRT, the reference runtime of .tflite files, on random images. Exit code 1 if anything differs.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,10 @@ from rich.console import Console
 from rich.table import Table
 
 from models import mediapipe
+from models.manifest import ManifestError, Model, load_manifest
 from models.tflite_reader import Array, ConversionError
 
-FOLDER = Path(__file__).parent
-WEIGHTS = FOLDER / "weights"
-MANIFEST = FOLDER / "manifest.json"
-CACHE = FOLDER.parent / ".cache" / "wheels"
+CACHE = Path(__file__).parents[1] / ".cache" / "wheels"
 TOLERANCE = 1e-3  # pixels, logits (down to -300) and mask; another order of sums alone gives 6e-4
 BATCH = 3
 SQUARE = 32  # px; divides the input sizes of all four networks
@@ -58,25 +56,17 @@ def fetch_wheel(cache: Path) -> Path:
     return wheel
 
 
-def read_manifest(path: Path) -> dict[str, dict[str, Any]]:
-    """The manifest's entries by name; none where the file is missing."""
-    if not path.exists():
-        return {}
-    return {entry["name"]: entry for entry in json.loads(path.read_text("utf-8"))["models"]}
-
-
-def file_problems(fresh: Path, committed: Path, entry: dict[str, Any] | None) -> list[str]:
-    """What keeps a committed file from being the freshly converted one of the manifest."""
-    if not committed.exists():
-        return [f"{committed.name} is missing"]
-    problems = []
-    if committed.read_bytes() != fresh.read_bytes():
-        problems.append(f"{committed.name} is not what the converter makes")
-    if entry is None:
-        problems.append(f"{committed.name} has no entry in the manifest")
-    elif (entry["sha256"], entry["bytes"]) != (sha256(committed), committed.stat().st_size):
-        problems.append(f"{committed.name} is not the file that the manifest describes")
-    return problems
+def file_problems(fresh: Path, model: Model | None) -> list[str]:
+    """What keeps a committed model from being the freshly converted one."""
+    if model is None:
+        return [f"{fresh.name} has no entry in the manifest"]
+    try:
+        committed = model.read_verified()
+    except ManifestError as error:
+        return [str(error)]
+    if committed != fresh.read_bytes():
+        return [f"{fresh.name} is not what the converter makes"]
+    return []
 
 
 def mosaics(side: int, rng: np.random.Generator) -> Array:
@@ -127,15 +117,14 @@ def _like(array: Array, converted: Array) -> Array:
     return array.reshape(1, *converted.shape[1:])
 
 
-def verify(wheel: Path, weights: Path, manifest: Path) -> tuple[Table, list[str]]:
+def verify(wheel: Path, models: Mapping[str, Model]) -> tuple[Table, list[str]]:
     """Check all networks: a table to print, and one line per problem (none: all is well)."""
     table = Table("file", "bytes", "sha256", "sha256 ok", "max difference to LiteRT")
-    entries = read_manifest(manifest)
     problems: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         fresh_paths = mediapipe.convert_wheel(wheel, Path(folder))
         for network, fresh in zip(mediapipe.NETWORKS, fresh_paths, strict=True):
-            found = file_problems(fresh, weights / fresh.name, entries.get(network.name))
+            found = file_problems(fresh, models.get(network.name))
             far = differences(mediapipe.read_tflite(wheel, network), fresh)
             table.add_row(
                 fresh.name,
@@ -156,8 +145,8 @@ def verify(wheel: Path, weights: Path, manifest: Path) -> tuple[Table, list[str]
 def main() -> int:
     console = Console()
     try:
-        table, problems = verify(fetch_wheel(CACHE), WEIGHTS, MANIFEST)
-    except ConversionError as error:
+        table, problems = verify(fetch_wheel(CACHE), load_manifest())
+    except (ConversionError, ManifestError) as error:
         console.print(f"[red]failed:[/red] {error}")
         return 1
     console.print(table)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import subprocess
 import zipfile
 from dataclasses import replace
@@ -13,43 +12,38 @@ from typing import Any
 import pytest
 
 from models import mediapipe, verify
+from models.manifest import Model, load_manifest
 from models.tflite_reader import ConversionError
 
 CONTENT = b"the converted network"
 
 
-def entry(content: bytes = CONTENT) -> dict[str, Any]:
-    return {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+def model_of(path: Path, content: bytes) -> Model:
+    """A manifest entry for a file of this content at `path`."""
+    digest = hashlib.sha256(content).hexdigest()
+    return replace(load_manifest()["selfie"], path=path, sha256=digest, size_bytes=len(content))
 
 
 @pytest.mark.parametrize(
     ("committed", "described", "problem"),
     [
-        (CONTENT, entry(), None),
-        (b"another", entry(b"another"), "not what the converter makes"),
-        (CONTENT, entry(b"another"), "not the file that the manifest describes"),
-        (CONTENT, entry() | {"bytes": 1}, "not the file that the manifest describes"),
+        (CONTENT, CONTENT, None),
+        (b"another", b"another", "not what the converter makes"),
+        (CONTENT, b"another", "not the file of the manifest"),
         (CONTENT, None, "no entry in the manifest"),
-        (None, entry(), "missing"),
+        (None, CONTENT, "cannot read"),
     ],
 )
 def test_file_problems(
-    tmp_path: Path, committed: bytes | None, described: dict[str, Any] | None, problem: str | None
+    tmp_path: Path, committed: bytes | None, described: bytes | None, problem: str | None
 ) -> None:
     fresh, path = tmp_path / "fresh.onnx", tmp_path / "net.onnx"
     fresh.write_bytes(CONTENT)
     if committed is not None:
         path.write_bytes(committed)
-    problems = verify.file_problems(fresh, path, described)
+    problems = verify.file_problems(fresh, model_of(path, described) if described else None)
     assert [problem in line for line in problems if problem] == ([True] if problem else [])
     assert bool(problems) == bool(problem)
-
-
-def test_manifest_is_read_by_name(tmp_path: Path) -> None:
-    path = tmp_path / "manifest.json"
-    assert verify.read_manifest(path) == {}
-    path.write_text(json.dumps({"models": [{"name": "selfie", **entry()}]}))
-    assert verify.read_manifest(path)["selfie"]["bytes"] == len(CONTENT)
 
 
 def wheel_with(path: Path, network: mediapipe.Network, content: bytes) -> Path:
