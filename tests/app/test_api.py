@@ -130,7 +130,7 @@ def test_a_bad_option_is_named(client: TestClient, photo: bytes, query: str) -> 
 
 
 def test_a_bad_form_field_is_named(client: TestClient, photo: bytes) -> None:
-    for data in ({"format": "bmp"}, {"fromat": "png"}):
+    for data in ({"format": "bmp"}, {"colour": "png"}):
         response = client.post("/cartoonize", **upload(photo), data=data)
         assert_problem(response, 422, "invalid_option")
 

@@ -1,0 +1,28 @@
+# The service on the CPU. docker build -t photo2cartoon . && docker run -p 8000:8000 photo2cartoon
+ARG BASE=python:3.11-slim-bookworm
+
+FROM ${BASE} AS build
+COPY requirements/cpu.txt /build/cpu.txt
+# A virtual environment is one folder to copy: pip and its cache stay behind.
+RUN python -m venv --without-pip /opt/venv \
+    && python -m pip --python /opt/venv install --no-cache-dir --require-hashes -r /build/cpu.txt
+
+FROM ${BASE}
+COPY --from=build /opt/venv /opt/venv
+WORKDIR /srv
+COPY LICENSE NOTICE ./
+COPY app app
+COPY models models
+# MALLOC_ARENA_MAX: glibc would keep the largest picture of every thread for ever.
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    MALLOC_ARENA_MAX=2 \
+    P2C_HOST=0.0.0.0
+USER 10001:10001
+EXPOSE 8000
+# No curl in a slim image, and none needed.
+HEALTHCHECK --interval=10s --timeout=3s --start-period=20s \
+    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/readyz', timeout=2)"]
+ENTRYPOINT ["python", "-m", "app"]
+CMD ["serve"]

@@ -1,0 +1,150 @@
+"""What the README promises, a test holds."""
+
+import re
+import shlex
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from app.settings import Settings
+from tests.conftest import PHOTO, ROOT, Server
+
+README = (ROOT / "README.md").read_text()
+COMMANDS = [
+    line
+    for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    for line in block.splitlines()
+    if line.strip()
+]
+CURLS = [line for line in COMMANDS if line.startswith("curl")]
+OUTPUTS = {"cartoon.png": "PNG", "cartoon.jpg": "JPEG", "cartoon.webp": "WEBP"}
+
+
+def shell(command: list[str], folder: Path, url: str) -> subprocess.CompletedProcess[str]:
+    environment = {"P2C_URL": url, "PATH": "/usr/local/bin:/usr/bin:/bin"}
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_the_readme_has_its_commands() -> None:
+    assert "make serve" in COMMANDS
+    assert "make test" in COMMANDS
+    assert len(CURLS) == 4
+
+
+@pytest.mark.parametrize("command", CURLS)
+def test_each_curl_line_of_the_readme_works(server: Server, tmp_path: Path, command: str) -> None:
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    words = shlex.split(command.replace("localhost:8000", server.url))
+    done = shell(words, tmp_path, server.url)
+    assert done.returncode == 0, done.stderr
+    for name in OUTPUTS.keys() & set(words):
+        with Image.open(tmp_path / name) as image:
+            assert (image.format, image.size) == (OUTPUTS[name], (256, 256))
+    assert OUTPUTS.keys() & set(words) or '"ready"' in done.stdout
+
+
+def test_the_readme_tree_is_the_disk() -> None:
+    tree = README.split("## What is where")[1].split("```")[1]
+    named = set(re.findall(r"^(\w+)/ ", tree, re.MULTILINE))
+    listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    files = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    folders = {name.split("/")[0] for name in files.split("\0") if "/" in name}
+    assert named == {folder for folder in folders if not folder.startswith(".")}
+
+
+def test_every_stage_is_where_the_readme_says() -> None:
+    stages = README.split("## How a photo becomes a cartoon")[1].split("```")[1]
+    rows = re.findall(r"^(\w+) +(\S+\.py)", stages, re.MULTILINE)
+    assert len(rows) == 12
+    for name, file in rows:
+        assert re.search(rf"def {name}\(", (ROOT / file).read_text()), (name, file)
+
+
+def test_every_setting_is_in_the_readme_as_it_is() -> None:
+    rows = re.findall(r"^\| `(P2C_\w+)` \| `(.*?)` \| (.*?) \|$", README, re.MULTILINE)
+    real = [
+        (f"P2C_{name.upper()}", str(field.default), field.description)
+        for name, field in Settings.model_fields.items()
+    ]
+    assert rows == real
+
+
+def test_settings_named_elsewhere_exist() -> None:
+    known = {f"P2C_{name.upper()}" for name in Settings.model_fields} | {"P2C_URL"}
+    for folder in ("docker", "k8s", "docs", "examples"):
+        for path in (ROOT / folder).rglob("*.*"):
+            if path.suffix not in (".png", ".jpg"):
+                assert set(re.findall(r"P2C_[A-Z_]+", path.read_text())) <= known | {"P2C_"}, path
+    assert set(re.findall(r"P2C_[A-Z_]+", (ROOT / "Dockerfile").read_text())) <= known
+
+
+def test_links_lead_somewhere() -> None:
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_changelog_knows_this_version() -> None:
+    version = re.search(r'^version = "(.*)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    newest = re.search(r"^## \[(.*?)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert version
+    assert newest
+    assert newest[1] == version[1]
+
+
+SCRIPTS = ROOT / "examples" / "curl"
+
+
+def test_example_one(server: Server, tmp_path: Path) -> None:
+    done = shell([str(SCRIPTS / "one.sh"), str(PHOTO), "out.png"], tmp_path, server.url)
+    assert (done.returncode, done.stderr) == (0, "200 image/png\n")
+    with Image.open(tmp_path / "out.png") as image:
+        assert image.size == (256, 256)
+
+
+def test_example_one_shows_the_problem(server: Server, tmp_path: Path) -> None:
+    done = shell([str(SCRIPTS / "one.sh"), __file__, "out.png"], tmp_path, server.url)
+    assert done.returncode == 22
+    assert "unsupported_format" in (tmp_path / "out.png").read_text()
+
+
+def test_example_folder(server: Server, tmp_path: Path, photo: bytes) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "one.jpg").write_bytes(photo)
+    (photos / "two words.JPEG").write_bytes(photo)
+    (photos / "broken.png").write_text("no picture")
+    (photos / "notes.txt").write_text("not a photo")
+    done = shell([str(SCRIPTS / "folder.sh"), str(photos), "out"], tmp_path, server.url)
+    assert done.returncode == 1
+    assert "broken.png: " in done.stderr
+    assert "415" in done.stderr
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["one.png", "two words.png"]
+
+
+def test_example_retry_waits_out_a_full_service(tmp_path: Path) -> None:
+    server = Server(P2C_THREADS="1", P2C_MAX_QUEUE="0")
+    codes: list[int] = []
+
+    def call(number: int) -> None:
+        script = [str(SCRIPTS / "retry.sh"), str(PHOTO), f"{number}.png"]
+        codes.append(shell(script, tmp_path, server.url).returncode)
+
+    callers = [threading.Thread(target=call, args=(number,)) for number in range(4)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    server.stop()
+    assert codes == [0] * 4
+    for number in range(4):
+        with Image.open(tmp_path / f"{number}.png") as image:
+            assert image.size == (256, 256)
+    assert any('"code": "overloaded"' in line for line in server.lines)
