@@ -18,6 +18,7 @@ SHORT_RANGE = ((8, 2), (16, 6))
 FULL_RANGE = ((4, 1),)
 LOGIT_LIMIT = 100.0
 SUPPRESSION_IOU = 0.3
+LOWEST = 0.3  # score below which a candidate is forgotten at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,29 @@ class Detection:
     box: NDArray[np.float32]
     keypoints: NDArray[np.float32]
 
+    @property
+    def side(self) -> float:
+        """Longer side of `box`, px."""
+        return float((self.box[2:] - self.box[:2]).max())
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Everything one look found, before overlapping candidates are merged.
+
+    Attributes:
+        scores: `(K,)`, `LOWEST`..1.
+        points: `(K, 8, 2)`: two box corners and six keypoints, in image pixels.
+    """
+
+    scores: NDArray[np.float64]
+    points: NDArray[np.float32]
+
+    def above(self, threshold: float) -> list[Detection]:
+        """Merge the candidates from `threshold` up, best score first."""
+        kept = self.scores >= threshold
+        return weighted_suppression(self.scores[kept], self.points[kept])
+
 
 class BlazeFace:
     """One detector network at one square input size."""
@@ -46,35 +70,48 @@ class BlazeFace:
         self.size = size
         self._anchors = _anchor_centres(size, anchor_layout)
 
-    def detect(
-        self, image: NDArray[np.uint8], thresholds: Sequence[float]
-    ) -> list[list[Detection]]:
-        """Find faces in `image` `(H, W, 3)` uint8 RGB; one list per threshold, best score first.
+    def scan(self, image: NDArray[np.uint8], turns: Sequence[int] = (0,)) -> list[Candidates]:
+        """Look for faces in `image` `(H, W, 3)` uint8 RGB; one set of candidates per turn.
 
-        Several thresholds cost one run: they only filter.
+        Args:
+            image: the image.
+            turns: quarter turns counter-clockwise to look after, in one batch. The networks were
+                made for upright heads; candidates are in pixels of the image as it came.
         """
         canvas, scale, offset = letterbox(image, self.size)
-        tensor = canvas.transpose(2, 0, 1)[None].astype(np.float32) / np.float32(127.5) - 1
+        batch = np.stack([np.rot90(canvas, turn) for turn in turns]).transpose(0, 3, 1, 2)
+        tensor = batch.astype(np.float32) / np.float32(127.5) - 1
         raw, logits = self.network.run(np.ascontiguousarray(tensor))
-        clipped = np.clip(logits[0, :, 0].astype(np.float64), -LOGIT_LIMIT, LOGIT_LIMIT)
-        scores = 1 / (1 + np.exp(-clipped))
-        return [self._decode(scores, raw[0], scale, offset, threshold) for threshold in thresholds]
+        clipped = np.clip(logits[:, :, 0].astype(np.float64), -LOGIT_LIMIT, LOGIT_LIMIT)
+        scores = 1 / (1 + np.exp(-clipped))  # (turns, A)
+        return [
+            self._candidates(scores[k], raw[k], turn, scale, offset) for k, turn in enumerate(turns)
+        ]
 
-    def _decode(
+    def _candidates(
         self,
         scores: NDArray[np.float64],  # (A,)
         raw: NDArray[np.float32],  # (A, 16): x, y, w, h, then six keypoints, in input pixels
+        turn: int,
         scale: NDArray[np.float32],
         offset: NDArray[np.float32],
-        threshold: float,
-    ) -> list[Detection]:
-        kept = scores >= threshold
+    ) -> Candidates:
+        kept = scores >= LOWEST
         anchors, raw = self._anchors[kept], raw[kept]
         centre, half = raw[:, :2] + anchors, raw[:, 2:4] / 2
         corners = np.stack([centre - half, centre + half], axis=1)  # (K, 2, 2)
         keypoints = raw[:, 4:].reshape(-1, 6, 2) + anchors[:, None]
-        points = (np.concatenate([corners, keypoints], axis=1) - offset) / scale  # (K, 8, 2)
-        return weighted_suppression(scores[kept], points)
+        points = np.concatenate([corners, keypoints], axis=1)  # (K, 8, 2)
+        points = (_turn_back(points, turn, self.size) - offset) / scale
+        points[:, :2] = np.sort(points[:, :2], axis=1)  # a turn swaps the corners' roles
+        return Candidates(scores[kept], points)
+
+
+def _turn_back(points: NDArray[np.float32], turn: int, size: int) -> NDArray[np.float32]:
+    """Undo `turn` quarter turns of a square of `size` px: x right, y down, `(..., 2)`."""
+    for _ in range(turn % 4):
+        points = np.stack([size - points[..., 1], points[..., 0]], axis=-1)
+    return points
 
 
 def letterbox(

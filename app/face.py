@@ -1,8 +1,8 @@
 """Faces in a photo: the detector cascade, and the choice of one face."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,12 +19,33 @@ from app.onnx import OnnxNetwork
 from models.manifest import Model
 
 SHORT_SIZE, FULL_SIZE = 128, 384
-THRESHOLD = 0.5
-LOW_THRESHOLD = 0.3  # for the last look; only the mesh's verdict makes it usable
+CERTAIN = 0.85  # upright heads score above it, heads on their side or head hardly ever
+LARGE = 0.2  # of the long side: the short-range network misses no face of this size
 # The mesh's chin lies higher than the 68-point chin that upstream's crop rule was made for: by
 # .0185 of the outline's height, against dlib's points on 595 photos; the brows agree to .003.
 CHIN_DROP = 0.02
-VERIFIED = 0.5  # mesh score: faces > .999, painted-out faces < .5 (docs/method.md)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a detection must score to be a face.
+
+    Attributes:
+        detection: smallest score of the detector, 0..1.
+        mesh: smallest score of the landmark network, 0..1.
+        both: whether both of its looks must reach that, or the better one.
+    """
+
+    detection: float
+    mesh: float
+    both: bool
+
+
+# Faces score above .95 in both looks of the mesh, nearly everything else below .5 in one of them;
+# heads in hard light and with large beards lie between, but then the detector is fairly sure.
+STRICT = Rule(detection=0.5, mesh=0.9, both=True)
+STRICT_FAINT = Rule(detection=0.3, mesh=0.9, both=True)
+LENIENT = Rule(detection=0.7, mesh=0.5, both=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +68,16 @@ class Face:
         return np.concatenate([self.outline.min(axis=0), self.outline.max(axis=0)])
 
     @property
+    def side(self) -> float:
+        """Longer side of `box`, px."""
+        return float((self.box[2:] - self.box[:2]).max())
+
+    def is_same_as(self, other: "Face") -> bool:
+        """Whether both are one face of one image, seen twice: closer than half a face."""
+        apart = np.linalg.norm(self.eyes.mean(axis=0) - other.eyes.mean(axis=0))
+        return bool(apart < 0.5 * max(self.side, other.side))
+
+    @property
     def area(self) -> float:
         """Area of `box`, px²: upstream's measure for the largest face."""
         left, top, right, bottom = self.box
@@ -67,34 +98,85 @@ class FaceDetector:
         """The models in use."""
         return [network.model for network in self.networks]
 
-    def detect(self, image: NDArray[np.uint8]) -> list[Face]:
-        """Find the faces of `image` `(H, W, 3)` uint8 RGB; empty if there is none.
+    def detect(self, image: NDArray[np.uint8], *, every: bool = False) -> list[Face]:
+        """Find the faces of `image` `(H, W, 3)` uint8 RGB, largest first; empty if there is none.
 
-        Close-ups first (128 px), then small faces (384 px), then close-ups with less certainty: the
-        first look with a verified face decides.
+        Every look adds detections; the best are verified first. A head more than about 60 degrees
+        off is still detected, with a low score, and its landmarks would come out wrong, with a good
+        one: so while no score is high, the image is looked at from its other sides too.
+
+        Args:
+            image: the image.
+            every: look for small faces beside large ones too, as a group photo needs.
         """
-        for detections in self._looks(image):
-            faces = [face for detection in detections if (face := self._verify(image, detection))]
-            if faces:
-                return faces
-        return []
+        found = _Found(self._mesh, image)
+        detections = self._look(image, every=every)
+        found.add(detections, STRICT)
+        if not found.faces:
+            found.add(detections, STRICT_FAINT)
+        if not found.faces:
+            found = _Found(self._mesh, _lift_shadows(image))
+            found.add(self._look(found.image, every=every), STRICT)
+        if not found.faces:
+            found = _Found(self._mesh, image)
+            found.add(detections, LENIENT)
+        return sorted(found.faces, key=lambda face: -face.area)
 
-    def _looks(self, image: NDArray[np.uint8]) -> Iterator[list[Detection]]:
-        certain, uncertain = self._short.detect(image, (THRESHOLD, LOW_THRESHOLD))
-        yield certain
-        yield self._full.detect(image, (THRESHOLD,))[0]
-        yield uncertain
+    def _look(self, image: NDArray[np.uint8], *, every: bool) -> list[Detection]:
+        """Detections, best first: close-ups (128 px), small faces (384 px), both on their sides."""
+        detections = self._short.scan(image)[0].above(STRICT_FAINT.detection)
+        sides = [detection.side for detection in detections if detection.score >= STRICT.detection]
+        if every or not _is_certain(detections) or max(sides) < LARGE * max(image.shape[:2]):
+            detections += self._full.scan(image)[0].above(STRICT_FAINT.detection)
+        for network in (self._short, self._full):
+            if not _is_certain(detections):
+                for candidates in network.scan(image, turns=(1, 2, 3)):
+                    detections += candidates.above(STRICT_FAINT.detection)
+        return sorted(detections, key=lambda detection: -detection.score)
 
-    def _verify(self, image: NDArray[np.uint8], detection: Detection) -> Face | None:
-        region = region_of_box(detection.box, detection.keypoints[:2])
-        points, score = self._mesh.predict(image, region)
-        if score < VERIFIED:
+
+def _is_certain(detections: list[Detection]) -> bool:
+    return any(detection.score >= CERTAIN for detection in detections)
+
+
+class _Found:
+    """The verified faces of one image so far, each once."""
+
+    def __init__(self, mesh: FaceMesh, image: NDArray[np.uint8]) -> None:
+        self.mesh = mesh
+        self.image = image
+        self.faces: list[Face] = []
+
+    @property
+    def largest_side(self) -> float:
+        """Longer side of the largest face's box, px; 0 without faces."""
+        return max((face.side for face in self.faces), default=0.0)
+
+    def add(self, detections: list[Detection], rule: Rule) -> None:
+        """Verify detections, best first, and keep those that are faces and not here yet."""
+        for detection in detections:
+            if detection.score >= rule.detection:
+                face = self._verify(detection, rule)
+                if face and not any(face.is_same_as(other) for other in self.faces):
+                    self.faces.append(face)
+
+    def _verify(self, detection: Detection, rule: Rule) -> Face | None:
+        """Look twice: in the detection's region, then in that of the first look's landmarks."""
+        first = self.mesh.predict(self.image, region_of_box(detection.box, detection.keypoints[:2]))
+        if rule.both and first[1] < rule.mesh:
             return None
-        points, score = self._mesh.predict(image, region_of_landmarks(points))
-        if score < VERIFIED:
+        second = self.mesh.predict(self.image, region_of_landmarks(first[0]))
+        points, score = second if rule.both else max(first, second, key=lambda look: look[1])
+        if score < rule.mesh:
             return None
         eyes = points[list(EYE_CORNERS)]
         return Face(score, eyes, lower_chin(points[list(OUTLINE)], eyes))
+
+
+def _lift_shadows(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Brighten dark tones (gamma .5): FaceMesh turns down faces that lie mostly in shadow."""
+    levels = np.sqrt(np.arange(256) / 255) * 255
+    return cv2.LUT(image, levels.round().astype(np.uint8)).astype(np.uint8, copy=False)
 
 
 def lower_chin(outline: NDArray[np.float64], eyes: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -68,11 +68,35 @@ def test_a_degenerate_box_does_not_loop() -> None:
 
 def test_the_photo_has_one_face_where_it_is(pipeline: Pipeline, photo: bytes) -> None:
     detector: BlazeFace = pipeline.detector._short
-    certain, uncertain = detector.detect(decode_image(photo, 10**6), (0.5, 0.05))
+    (candidates,) = detector.scan(decode_image(photo, 10**6))
+    certain = candidates.above(0.5)
     assert len(certain) == 1
-    assert len(uncertain) >= 1
+    assert len(candidates.scores) > 1
+    assert len(candidates.above(0.3)) >= 1
     left, top, right, bottom = certain[0].box
     assert 160 < left < 200 < 260 < right < 300
     assert 50 < top < 120 < 160 < bottom < 200
     right_eye, left_eye = certain[0].keypoints[:2]
     assert right_eye[0] < left_eye[0]
+
+
+@pytest.mark.parametrize("turn", [0, 1, 2, 3])
+def test_a_turned_photo_is_found_in_its_own_pixels(
+    pipeline: Pipeline, photo: bytes, turn: int
+) -> None:
+    image = decode_image(photo, 10**6)[:400, 60:]  # not square: 452 x 400
+    upright = pipeline.detector._short.scan(image)[0].above(0.5)[0]
+    stored = np.ascontiguousarray(np.rot90(image, -turn))
+
+    found = pipeline.detector._short.scan(stored, turns=(0, 1, 2, 3))[turn].above(0.5)
+
+    assert len(found) == 1
+    height, width = image.shape[:2]
+    expected = upright.keypoints
+    for _ in range(turn):  # np.rot90(., -1): x -> height - 1 - y
+        expected = np.stack([height - 1 - expected[:, 1], expected[:, 0]], axis=-1)
+        height, width = width, height
+    assert found[0].keypoints == pytest.approx(expected, abs=3)
+    left, top, right, bottom = found[0].box
+    assert left < right
+    assert top < bottom
