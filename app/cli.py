@@ -1,27 +1,38 @@
-"""The command line: `photo2cartoon serve` and `photo2cartoon run`."""
+"""The command line: `photo2cartoon serve`, `run` and `bulk`."""
 
+import os
+from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from app.errors import Problem
-from app.image import OutputFormat
+from app.bulk import Outcome, find_photos, run_bulk, write_pictures, write_report
+from app.encode import FORMATS_BY_SUFFIX, SUFFIXES, OutputFormat
+from app.errors import InvalidOption, Problem
+from app.lanes import available_cores
+from app.options import Options, parse_options
 from app.pipeline import Pipeline, open_pipeline
 from app.settings import Settings
+from models.manifest import ManifestError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
-SUFFIXES: dict[str, OutputFormat] = {
-    ".png": "png",
-    ".jpg": "jpeg",
-    ".jpeg": "jpeg",
-    ".webp": "webp",
-}
+
+def _describe(name: str) -> str:
+    return f"{Options.model_fields[name].description}."
+
+
+Faces = Annotated[str, typer.Option("--faces", help=_describe("faces"))]
+Compose = Annotated[str, typer.Option("--compose", help=_describe("compose"))]
+Background = Annotated[str | None, typer.Option("--background", help=_describe("background"))]
+Format = Annotated[str | None, typer.Option("--format", help=_describe("format"))]
+Quality = Annotated[int | None, typer.Option("--quality", help=_describe("quality"))]
 
 
 @app.callback()
@@ -39,68 +50,138 @@ def serve() -> None:
 
 @app.command()
 def run(
-    photos: Annotated[list[Path], typer.Argument(help="Photos: JPEG, PNG or WebP.")],
+    photos: Annotated[list[Path], typer.Argument(help="Photos.")],
     output: Annotated[
         Path,
-        typer.Option(
-            "--output", "-o", help="A picture file for one photo; a folder for one or many."
-        ),
+        typer.Option("--output", "-o", help="A picture file for one photo; else a folder."),
     ],
-    output_format: Annotated[
-        OutputFormat | None, typer.Option("--format", help="Default: by the file's name, or png.")
-    ] = None,
+    faces: Faces = "largest",
+    compose: Compose = "portrait",
+    background: Background = None,
+    output_format: Format = None,
+    quality: Quality = None,
 ) -> None:
     """Turn photos into cartoons.
 
     Exit code: 0 all done, 1 some photos failed, 2 the call itself was wrong.
     """
-    targets = _plan_outputs(photos, output, output_format)
-    pipeline = open_pipeline(_read_settings())
-    failed = [photo for photo, target in targets.items() if not _run_one(pipeline, photo, *target)]
+    options = _read_options(
+        faces=faces, compose=compose, background=background, format=output_format, quality=quality
+    )
+    targets, options = _plan_outputs(photos, output, options)
+    pipeline = _open_pipeline()
+    failed = [photo for photo in photos if not _run_one(pipeline, photo, targets[photo], options)]
     if failed:
         raise typer.Exit(1)
 
 
-def _run_one(pipeline: Pipeline, photo: Path, target: Path, output_format: OutputFormat) -> bool:
+@app.command()
+def bulk(
+    source: Annotated[Path, typer.Argument(help="Folder of photos.", exists=True, file_okay=False)],
+    target: Annotated[Path, typer.Argument(help="Folder for the cartoons.", file_okay=False)],
+    faces: Faces = "largest",
+    compose: Compose = "portrait",
+    background: Background = None,
+    output_format: Format = None,
+    quality: Quality = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Report, CSV or JSON by its name. [TARGET/report.csv]")
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Draw also what is there.")] = False,
+) -> None:
+    """Turn a folder of photos into cartoons, on all cores; call again to go on where it stopped.
+
+    Exit code: 0 all done, 1 some photos failed (the report says why), 2 the call itself was wrong
+    or there was no photo, 130 stopped by Ctrl-C.
+    """
+    options = _read_options(
+        faces=faces, compose=compose, background=background, format=output_format, quality=quality
+    )
+    total = len(find_photos(source))
+    if not total:
+        raise typer.BadParameter("there is no photo in it", param_hint="SOURCE")
+    threads = _read_settings().threads or available_cores()
+    work = run_bulk(_open_pipeline(), source, target, options, threads=threads, again=again)
+    outcomes: list[Outcome] = []
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
     try:
-        cartoon = pipeline.cartoonize(photo.read_bytes(), output_format)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(cartoon)
+        with Progress(*columns, TimeRemainingColumn(), console=err) as progress:
+            bar = progress.add_task("photos", total=total)
+            for outcome in work:
+                outcomes.append(outcome)
+                progress.advance(bar)
+                if outcome.status == "failed":
+                    _say_failure(outcome.photo, outcome.detail, outcome.code)
+    except KeyboardInterrupt:
+        work.close()
+        raise typer.Exit(130) from None
+    finally:
+        path = report or target / "report.csv"
+        write_report(outcomes, path)
+        counts = Counter(outcome.status for outcome in outcomes)
+        words = ", ".join(f"{counts[status]} {status}" for status in ("done", "skipped", "failed"))
+        out.print(f"{words}; report: {path}", markup=False)
+    if counts["failed"]:
+        raise typer.Exit(1)
+
+
+def _run_one(pipeline: Pipeline, photo: Path, target: Path, options: Options) -> bool:
+    try:
+        for path in write_pictures(pipeline.cartoonize(photo.read_bytes(), options), target):
+            out.print(f"{photo} -> {path}", markup=False)
     except Problem as problem:
-        err.print(f"{photo}: {problem.detail} ({problem.code})", markup=False)
+        _say_failure(photo, problem.detail, problem.code)
         return False
     except OSError as error:
-        err.print(f"{photo}: {error.strerror} ({error.filename})", markup=False)
+        _say_failure(photo, str(error.strerror), os.fspath(error.filename))
         return False
-    out.print(f"{photo} -> {target}", markup=False)
     return True
 
 
+def _say_failure(photo: Path | str, detail: str, code: str) -> None:
+    err.print(f"{photo}: {detail} ({code})", markup=False)
+
+
 def _plan_outputs(
-    photos: list[Path], output: Path, output_format: OutputFormat | None
-) -> dict[Path, tuple[Path, OutputFormat]]:
-    """Say where each cartoon goes, before any work is done.
+    photos: list[Path], output: Path, options: Options
+) -> tuple[dict[Path, Path], Options]:
+    """Say where each cartoon goes and in which format, before any work is done.
 
     Raises:
         typer.BadParameter: two photos have one target, or a target is one of the photos.
     """
-    suffix_format = SUFFIXES.get(output.suffix.lower())
-    if suffix_format and not output.is_dir():
+    named: OutputFormat | None = FORMATS_BY_SUFFIX.get(output.suffix.lower())
+    if named and not output.is_dir():
         if len(photos) > 1:
             raise typer.BadParameter("several photos need a folder", param_hint="--output")
-        if output_format not in (None, suffix_format):
+        if options.format not in (None, named):
             raise typer.BadParameter("differs from the file's name", param_hint="--format")
-        targets = {photos[0]: (output, suffix_format)}
+        options = _read_options(**{**options.model_dump(), "format": named})
+        targets = {photos[0]: output}
     else:
-        chosen = output_format or "png"
-        suffix = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}[chosen]
-        targets = {photo: (output / f"{photo.stem}-cartoon{suffix}", chosen) for photo in photos}
-    places = [target.resolve() for target, _ in targets.values()]
-    if len(set(places)) < len(photos):
+        suffix = SUFFIXES[options.format or "png"]
+        targets = {photo: output / f"{photo.stem}-cartoon{suffix}" for photo in photos}
+    places = {target.resolve() for target in targets.values()}
+    if len(places) < len(photos):
         raise typer.BadParameter("two photos would be written to one file", param_hint="PHOTOS")
-    if set(places) & {photo.resolve() for photo in photos}:
+    if places & {photo.resolve() for photo in photos}:
         raise typer.BadParameter("would overwrite a photo", param_hint="--output")
-    return targets
+    return targets, options
+
+
+def _read_options(**given: Any) -> Options:
+    try:
+        return parse_options(given)
+    except InvalidOption as problem:
+        raise typer.BadParameter(problem.detail) from problem
+
+
+def _open_pipeline() -> Pipeline:
+    try:
+        return open_pipeline(_read_settings())
+    except ManifestError as error:
+        err.print(str(error), markup=False, style="red")
+        raise typer.Exit(2) from error
 
 
 def _read_settings() -> Settings:

@@ -11,6 +11,7 @@
     ├── UnsupportedFormat          415   unsupported_format
     ├── UndecodableImage           422   undecodable_image
     ├── NoFaceFound                422   no_face
+    ├── NoSuchFace                 422   no_such_face
     ├── FaceTooSmall               422   face_too_small
     ├── InvalidOption              422   invalid_option
     ├── InternalError              500   internal_error
@@ -113,7 +114,7 @@ class UnsupportedFormat(Problem):
     status = 415
     code = "unsupported_format"
     title = "Unsupported image format"
-    default_detail = "The photo must be JPEG, PNG or WebP."
+    default_detail = "The photo must be JPEG, PNG, WebP, HEIC, AVIF, TIFF, GIF or BMP."
 
 
 class UndecodableImage(Problem):
@@ -128,6 +129,13 @@ class NoFaceFound(Problem):
     code = "no_face"
     title = "No face found"
     default_detail = "No face was found in the photo."
+
+
+class NoSuchFace(Problem):
+    status = 422
+    code = "no_such_face"
+    title = "No such face"
+    default_detail = "The photo has fewer faces than the index asks for."
 
 
 class FaceTooSmall(Problem):

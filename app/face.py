@@ -1,13 +1,14 @@
 """Faces in a photo: the detector cascade, and the choice of one face."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from app.blazeface import FULL_RANGE, SHORT_RANGE, BlazeFace, Detection
-from app.errors import NoFaceFound
+from app.errors import NoFaceFound, NoSuchFace
 from app.facemesh import (
     EYE_CORNERS,
     OUTLINE,
@@ -16,7 +17,6 @@ from app.facemesh import (
     region_of_landmarks,
 )
 from app.onnx import OnnxNetwork
-from models.manifest import Model
 
 SHORT_SIZE, FULL_SIZE = 128, 384
 CERTAIN = 0.85  # upright heads score above it, heads on their side or head hardly ever
@@ -62,6 +62,11 @@ class Face:
     eyes: NDArray[np.float64]
     outline: NDArray[np.float64]
 
+    def scaled(self, factor: NDArray[np.float64]) -> "Face":
+        """The same face in the image at another size; `factor` `(2,)`, x before y."""
+        centre = 0.5 * (factor - 1)  # pixel centres at whole numbers
+        return Face(self.score, self.eyes * factor + centre, self.outline * factor + centre)
+
     @property
     def box(self) -> NDArray[np.float64]:
         """`(4,)`: left, top, right, bottom of the outline."""
@@ -93,11 +98,6 @@ class FaceDetector:
         self._full = BlazeFace(full, FULL_SIZE, FULL_RANGE)
         self._mesh = FaceMesh(mesh)
 
-    @property
-    def models(self) -> list[Model]:
-        """The models in use."""
-        return [network.model for network in self.networks]
-
     def detect(self, image: NDArray[np.uint8], *, every: bool = False) -> list[Face]:
         """Find the faces of `image` `(H, W, 3)` uint8 RGB, largest first; empty if there is none.
 
@@ -111,7 +111,7 @@ class FaceDetector:
         """
         found = _Found(self._mesh, image)
         detections = self._look(image, every=every)
-        found.add(detections, STRICT)
+        found.add(detections, STRICT_FAINT if every else STRICT)
         if not found.faces:
             found.add(detections, STRICT_FAINT)
         if not found.faces:
@@ -189,12 +189,24 @@ def lower_chin(outline: NDArray[np.float64], eyes: NDArray[np.float64]) -> NDArr
     return lowered
 
 
-def select_face(faces: list[Face]) -> Face:
-    """Return the largest face.
+def select_faces(faces: list[Face], choice: Literal["largest", "all"] | int) -> list[Face]:
+    """Choose among the faces of one image.
+
+    Args:
+        faces: all of them, in any order.
+        choice: the largest, all from left to right, or one by its place in that order, from 0.
 
     Raises:
         NoFaceFound: there is none.
+        NoSuchFace: there are fewer.
     """
     if not faces:
         raise NoFaceFound
-    return max(faces, key=lambda face: face.area)
+    if choice == "largest":
+        return [max(faces, key=lambda face: face.area)]
+    from_left = sorted(faces, key=lambda face: float(face.eyes[:, 0].mean()))
+    if choice == "all":
+        return from_left
+    if choice >= len(faces):
+        raise NoSuchFace
+    return [from_left[choice]]

@@ -1,22 +1,42 @@
 """The matte: how much of each pixel is the person."""
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.alignment import Crop
+from app.alignment import Alignment, Crop, crop_face
 from app.onnx import OnnxNetwork
 
-# The network leaves faint ghosts below .1 and rarely reaches 1; levels stretch what is between.
-LOW, HIGH = 0.1, 0.9
+EMBEDDED_SIZE = 256  # px; the embedded network takes any size and is best at its own
 
 
-def predict_matte(network: OnnxNetwork, crop: Crop) -> NDArray[np.float32]:
-    """Estimate the person's matte in an aligned crop of 256 px, the network's own size.
+def predict_matte(
+    network: OnnxNetwork, image: NDArray[np.uint8], alignment: Alignment, crop: Crop
+) -> NDArray[np.float32]:
+    """Estimate the person's matte in an aligned crop.
+
+    The network's contract in the manifest decides what it is fed: size, layout, range; and what its
+    answer means: the channel, and the values that stand for background and person.
+
+    Args:
+        network: the matte network.
+        image: the photo, `(H, W, 3)` uint8 RGB.
+        alignment: where the square lies in it.
+        crop: that square at the generator's size, `(S, S)`.
 
     Returns:
         `(S, S)` float32, 0 (background, or outside the photo) .. 1 (person).
     """
-    tensor = crop.pixels.transpose(2, 0, 1)[None].astype(np.float32) / np.float32(255)
-    (mask,) = network.run(np.ascontiguousarray(tensor))
-    levels = np.clip((mask[0, 0] - np.float32(LOW)) / np.float32(HIGH - LOW), 0, 1)
-    return np.asarray(levels * crop.inside, np.float32)
+    source, target = network.model.inputs[0], network.model.outputs[0]
+    size = source.image_size or EMBEDDED_SIZE
+    seen = crop if crop.pixels.shape[0] == size else crop_face(image, alignment, size)
+    low, high = source.range
+    tensor = seen.pixels.astype(np.float32) * np.float32((high - low) / 255) + np.float32(low)
+    tensor = tensor if source.layout == "NHWC" else tensor.transpose(2, 0, 1)
+    answer = network.run(np.ascontiguousarray(tensor[None]))[0][0]
+    mask = answer[..., target.channel] if target.layout == "NHWC" else answer[target.channel]
+    low, high = target.range
+    matte = np.clip((mask - np.float32(low)) / np.float32(high - low), 0, 1)
+    if matte.shape != crop.inside.shape:
+        matte = cv2.resize(matte, crop.inside.shape[::-1], interpolation=cv2.INTER_AREA)
+    return np.asarray(matte * crop.inside, np.float32)

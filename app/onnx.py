@@ -47,7 +47,7 @@ class OnnxNetwork:
             ManifestError: an output is not finite.
         """
         contract = self.model.inputs[0]
-        sizes = {"N": 1, "H": 128, "W": 128}
+        sizes = {"N": 1, "H": 256, "W": 256}
         shape = [sizes[size] if isinstance(size, str) else size for size in contract.shape]
         for output in self.run(np.zeros(shape, contract.dtype)):
             if not np.isfinite(output).all():

@@ -4,8 +4,9 @@ from typing import Any
 
 from starlette.responses import Response
 
+from app.encode import MEDIA_TYPES
 from app.errors import Problem
-from app.image import MEDIA_TYPES
+from app.options import Options
 
 _PROBLEM = {
     "type": "object",
@@ -19,7 +20,7 @@ _PROBLEM = {
         "request_id": {"type": "string"},
     },
 }
-_FORMAT = {"type": "string", "enum": list(MEDIA_TYPES)}
+_OPTIONS = Options.model_json_schema()["properties"]
 _BINARY = {"type": "string", "format": "binary"}
 _ELSEWHERE = (404, 405)  # other addresses, other methods
 
@@ -62,7 +63,10 @@ CARTOONIZE: dict[str, Any] = {
     "response_class": Response,  # no JSON among the successful answers
     "responses": _responses(),
     "openapi_extra": {
-        "parameters": [{"name": "format", "in": "query", "required": False, "schema": _FORMAT}],
+        "parameters": [
+            {"name": name, "in": "query", "required": False, "schema": schema}
+            for name, schema in _OPTIONS.items()
+        ],
         "requestBody": {
             "required": True,
             "content": {
@@ -70,10 +74,10 @@ CARTOONIZE: dict[str, Any] = {
                     "schema": {
                         "type": "object",
                         "required": ["photo"],
-                        "properties": {"photo": _BINARY, "format": _FORMAT},
+                        "properties": {"photo": _BINARY, **_OPTIONS},
                     }
                 },
-                **{media_type: {"schema": _BINARY} for media_type in MEDIA_TYPES.values()},
+                "image/*": {"schema": _BINARY},
             },
         },
     },

@@ -1,35 +1,46 @@
-"""The pipeline: a photo in, a cartoon out, as a list of stages in the order they happen."""
+"""The pipeline: a photo in, cartoons out, as a list of stages in the order they happen."""
 
+import math
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.alignment import crop_face, estimate_alignment
+from app.alignment import Alignment, Crop, crop_face, estimate_alignment
 from app.clock import StageClock
-from app.face import FaceDetector, select_face
-from app.image import OutputFormat, decode_image, encode_image
+from app.decode import decode_image, read_long_side
+from app.encode import encode_image
+from app.face import Face, FaceDetector, select_faces
 from app.matte import predict_matte
 from app.onnx import OnnxNetwork
+from app.options import Options
+from app.scene import lay_back
 from app.settings import Settings
-from models.manifest import Model, load_manifest
+from models.manifest import Model, describe_generator, load_manifest, load_model
 from models.preprocess import composite, to_image, to_tensor
 
 GENERATOR = "photo2cartoon-starter-lite"
+DETECTION_LONG_SIDE = 1280  # px; the detectors shrink the photo to 384 anyhow
+
+Image = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
-    """A photo ready for the generator.
+class Portrait:
+    """One face of a photo, ready for the generator.
 
     Attributes:
         tensor: `(3, S, S)` float32, RGB, -1..1: the aligned portrait on white.
         matte: `(S, S)` float32, 0..1.
+        crop: the aligned square with its background.
+        alignment: where that square lies in the decoded photo.
     """
 
     tensor: NDArray[np.float32]
     matte: NDArray[np.float32]
+    crop: Crop
+    alignment: Alignment
 
 
 class Pipeline:
@@ -52,37 +63,74 @@ class Pipeline:
         self.size = generator.model.image_size
 
     @property
+    def networks(self) -> list[OnnxNetwork]:
+        """Everything that runs."""
+        return [*self.detector.networks, self.matte, self.generator]
+
+    @property
     def models(self) -> list[Model]:
-        """The models in use."""
-        return [*self.detector.models, self.matte.model, self.generator.model]
+        """The manifest entries of what runs."""
+        return [network.model for network in self.networks]
 
     def cartoonize(
-        self, photo: bytes, output_format: OutputFormat = "png", clock: StageClock | None = None
-    ) -> bytes:
-        """Turn the bytes of a photo into the bytes of a cartoon, `size` x `size` px on white.
+        self, photo: bytes, options: Options | None = None, clock: StageClock | None = None
+    ) -> list[bytes]:
+        """Turn a photo's bytes into encoded pictures: one a chosen face, one in all for a scene.
 
         Raises:
             Problem: any of the family in `app.errors` whose cause lies in the photo.
         """
-        clock = clock or StageClock()
-        prepared = self.prepare(photo, clock)
-        with clock.stage("generate"):
-            output = self.generate(prepared.tensor)
-        return self.finish(output, prepared.matte, output_format, clock)
+        options, clock = options or Options(), clock or StageClock()
+        pictures = self.draw(photo, options, clock)
+        with clock.stage("encode"):
+            output_format = options.format or "png"
+            return [encode_image(picture, output_format, options.quality) for picture in pictures]
 
-    def prepare(self, photo: bytes, clock: StageClock) -> Prepared:
-        """Everything before the generator."""
+    def draw(self, photo: bytes, options: Options, clock: StageClock) -> list[Image]:
+        """As `cartoonize`, before encoding: `(H, W, 3)` RGB or, where transparent, `(H, W, 4)`."""
+        image, portraits = self.prepare(photo, options, clock)
+        with clock.stage("generate"):
+            outputs = [self.generate(portrait.tensor) for portrait in portraits]
+        with clock.stage("compose"):
+            return finish(image, portraits, outputs, options)
+
+    def prepare(
+        self, photo: bytes, options: Options, clock: StageClock
+    ) -> tuple[Image, list[Portrait]]:
+        """Everything before the generator: the decoded photo and its chosen faces."""
+        # A scene answers with the photo, so it is needed in full; else a smaller one will do.
+        long_side = None if options.compose == "scene" else DETECTION_LONG_SIDE
         with clock.stage("decode"):
-            image = decode_image(photo, self.max_pixels)
+            image = decode_image(photo, self.max_pixels, long_side)
         with clock.stage("detect"):
-            face = select_face(self.detector.detect(image))
+            found = self.detector.detect(image, every=options.faces != "largest")
+            faces = select_faces(found, options.faces)
+        with clock.stage("decode"):
+            image, faces = self._decode_finer(photo, image, faces)
+        return image, [self.prepare_face(image, face, clock) for face in faces]
+
+    def prepare_face(self, image: Image, face: Face, clock: StageClock) -> Portrait:
+        """Align, crop and matte one face of `image` `(H, W, 3)` uint8 RGB."""
         with clock.stage("align"):
             alignment = estimate_alignment(face, (image.shape[1], image.shape[0]), self.min_face_px)
             crop = crop_face(image, alignment, self.size)
         with clock.stage("matte"):
-            matte = predict_matte(self.matte, crop)
+            matte = predict_matte(self.matte, image, alignment, crop)
         with clock.stage("compose"):
-            return Prepared(to_tensor(composite(crop.pixels, matte)), matte)
+            return Portrait(to_tensor(composite(crop.pixels, matte)), matte, crop, alignment)
+
+    def _decode_finer(
+        self, photo: bytes, image: Image, faces: list[Face]
+    ) -> tuple[Image, list[Face]]:
+        """Decode again where a face has fewer pixels than the generator takes and the file more."""
+        size = (image.shape[1], image.shape[0])
+        side = min(estimate_alignment(face, size).side for face in faces)
+        long_side = max(size)
+        if side >= self.size or long_side >= read_long_side(photo):
+            return image, faces
+        finer = decode_image(photo, self.max_pixels, math.ceil(long_side * self.size / side))
+        factor = np.array([finer.shape[1], finer.shape[0]]) / size
+        return finer, [face.scaled(factor) for face in faces]
 
     def generate(self, tensor: NDArray[np.float32]) -> NDArray[np.float32]:
         """Run the generator on one tensor `(3, S, S)`; the same shape comes back."""
@@ -90,45 +138,56 @@ class Pipeline:
         first: NDArray[np.float32] = output[0]
         return first
 
-    def finish(
-        self,
-        output: NDArray[np.float32],
-        matte: NDArray[np.float32],
-        output_format: OutputFormat,
-        clock: StageClock,
-    ) -> bytes:
-        """Everything after the generator."""
-        with clock.stage("compose"):
-            cartoon = composite(to_image(output), matte)
-        with clock.stage("encode"):
-            return encode_image(cartoon, output_format)
-
     def warm_up(self) -> None:
         """Run every network once.
 
         Raises:
             ManifestError: one of them does not work.
         """
-        for network in (*self.detector.networks, self.matte, self.generator):
+        for network in self.networks:
             network.warm_up()
 
 
+def finish(
+    image: Image,
+    portraits: list[Portrait],
+    outputs: list[NDArray[np.float32]],
+    options: Options,
+) -> list[Image]:
+    """Everything after the generator but encoding; `outputs` are its `(3, S, S)`, -1..1."""
+    cartoons = [to_image(output) for output in outputs]
+    if options.compose == "scene":
+        for cartoon, portrait in zip(cartoons, portraits, strict=True):
+            image = lay_back(image, cartoon, portrait.matte, portrait.alignment)
+        return [image]
+    if options.transparent:
+        return [
+            np.dstack([cartoon, portrait.matte * 255]).astype(np.uint8)
+            for cartoon, portrait in zip(cartoons, portraits, strict=True)
+        ]
+    return [
+        composite(cartoon, portrait.matte, options.colour)
+        for cartoon, portrait in zip(cartoons, portraits, strict=True)
+    ]
+
+
 def open_pipeline(settings: Settings) -> Pipeline:
-    """Load, verify and warm up the embedded models.
+    """Load, verify and warm up the models.
 
     Raises:
         ManifestError: a model is missing, changed, or does not work.
     """
     cv2.setNumThreads(1)  # requests run side by side; threads inside OpenCV would only compete
     manifest = load_manifest()
-    networks = {
-        name: OnnxNetwork(manifest[name])
-        for name in ("face_short", "face_full", "face_mesh", "selfie", GENERATOR)
-    }
+    names = ("face_short", "face_full", "face_mesh")
+    matte = load_model(settings.matte_model) if settings.matte_model else manifest["selfie"]
+    generator = manifest[GENERATOR]
+    if settings.generator:
+        generator = describe_generator(settings.generator, generator)
     pipeline = Pipeline(
-        FaceDetector(networks["face_short"], networks["face_full"], networks["face_mesh"]),
-        networks["selfie"],
-        networks[GENERATOR],
+        FaceDetector(*(OnnxNetwork(manifest[name]) for name in names)),
+        OnnxNetwork(matte),
+        OnnxNetwork(generator),
         max_pixels=settings.max_pixels,
         min_face_px=settings.min_face_px,
     )

@@ -7,12 +7,13 @@ from typing import Annotated, Any
 import mimeparse
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from app.clock import StageClock
+from app.encode import MEDIA_TYPES, OutputFormat
 from app.errors import (
     BodyTooLarge,
     InternalError,
@@ -25,10 +26,10 @@ from app.errors import (
     Problem,
     UnsupportedFormat,
 )
-from app.image import MEDIA_TYPES, OutputFormat
 from app.lanes import Lanes
 from app.middleware import problem_response
 from app.openapi import CARTOONIZE
+from app.options import Options, parse_options
 from app.pipeline import Pipeline
 from app.settings import Settings
 
@@ -43,14 +44,6 @@ class Service(BaseModel):
     settings: Settings
     pipeline: Pipeline
     lanes: Lanes
-
-
-class Options(BaseModel):
-    """What a caller may choose, in the query or as form fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    format: OutputFormat | None = None
 
 
 def get_service(request: Request) -> Service:
@@ -68,13 +61,11 @@ async def cartoonize(request: Request, service: ServiceDep) -> Response:
     service.lanes.check_room()
     with clock.stage("read"):
         photo, fields = await read_photo(request, service.settings.max_body_bytes)
-    output_format = choose_format(request, fields)
-    cartoon = await service.lanes.run(
-        lambda: service.pipeline.cartoonize(photo, output_format, clock)
-    )
+    options = read_options(request, fields)
+    (picture,) = await service.lanes.run(lambda: service.pipeline.cartoonize(photo, options, clock))
     return Response(
-        cartoon,
-        media_type=MEDIA_TYPES[output_format],
+        picture,
+        media_type=MEDIA_TYPES[options.format or "png"],
         headers={"Cache-Control": "no-store", "Vary": "Accept"},
     )
 
@@ -127,27 +118,33 @@ async def _read_form(request: Request, max_bytes: int) -> AsyncIterator[FormData
         await form.close()
 
 
-def choose_format(request: Request, fields: dict[str, Any]) -> OutputFormat:
-    """Take the output format from `format` in the query or form, else from `Accept`, else PNG.
+def read_options(request: Request, fields: dict[str, Any]) -> Options:
+    """Take the options from the query and the form; the format, if not among them, from `Accept`.
 
     Raises:
-        InvalidOption: an unknown option or value, or one option given twice.
-        NotAcceptable: `Accept` leaves none of ours.
+        InvalidOption: an unknown option or value, one given twice, or more than one picture asked.
+        NotAcceptable: `Accept` leaves none of our formats.
     """
     given = [*request.query_params.multi_items(), *fields.items()]
     if len({name for name, _ in given}) < len(given):
         raise InvalidOption("An option is given twice.")
-    try:
-        options = Options.model_validate(dict(given))
-    except ValidationError as error:
-        raise InvalidOption("The options are: format = png, jpeg or webp.") from error
-    return options.format or _negotiate(request.headers.get("accept", "*/*"))
+    options = parse_options(dict(given))
+    if options.faces == "all" and options.compose == "portrait":
+        raise InvalidOption("faces=all needs compose=scene: one request gives one picture.")
+    if options.format:
+        return options
+    possible: list[OutputFormat] = ["webp", "jpeg", "png"]
+    if options.transparent:
+        possible.remove("jpeg")
+    chosen = _negotiate(request.headers.get("accept", "*/*"), possible)
+    return options.model_copy(update={"format": chosen})
 
 
-def _negotiate(accept: str) -> OutputFormat:
-    by_type = {media_type: name for name, media_type in reversed(MEDIA_TYPES.items())}
+def _negotiate(accept: str, possible: list[OutputFormat]) -> OutputFormat:
+    """Choose by an `Accept` header; on a tie the last of `possible`."""
+    by_type = {MEDIA_TYPES[name]: name for name in possible}
     try:
-        return by_type[mimeparse.best_match(list(by_type), accept)]  # on a tie the last: PNG
+        return by_type[mimeparse.best_match(list(by_type), accept)]
     except (mimeparse.MimeTypeParseException, KeyError) as error:
         raise NotAcceptable from error
 

@@ -1,6 +1,7 @@
 """Every setting of the service: an environment variable `P2C_*`, typed and described."""
 
 import os
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -33,6 +34,12 @@ class Settings(BaseSettings):
     )
     min_face_px: int = Field(
         32, ge=1, description="Smallest face, px of its longer side; smaller is refused with 422."
+    )
+    generator: Path | None = Field(
+        None, description="A generator (ONNX) in place of the embedded one (docs/method.md)."
+    )
+    matte_model: Path | None = Field(
+        None, description="A matte network (ONNX) in place of the embedded one (docs/method.md)."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severe log lines to write."

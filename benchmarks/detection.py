@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from app.decode import decode_image
 from app.face import Face, FaceDetector
-from app.image import decode_image
 from app.pipeline import open_pipeline
 from app.settings import Settings
 from app.warp import apply
@@ -49,7 +49,11 @@ def main(
     console.print(turns(detector, spread))
     table = Table("pictures without a face", "count", "taken for one")
     blind = [paint_out(image, face) for image, face in known[:painted]]
-    table.add_row("painted out", str(len(blind)), str(sum(bool(detector.detect(i)) for i in blind)))
+    table.add_row(
+        "painted out",
+        str(len(blind)),
+        str(sum(bool(detector.detect(i, every=True)) for i in blind)),
+    )
     if nothing:
         empty = [decode_image(path.read_bytes(), 10**8) for path in list_photos([nothing])]
         wrong = sum(bool(detector.detect(image, every=True)) for image in empty)

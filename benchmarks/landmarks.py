@@ -19,8 +19,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from app.face import CHIN_DROP, select_face
-from app.image import decode_image
+from app.decode import decode_image
+from app.face import CHIN_DROP
 from app.pipeline import open_pipeline
 from app.settings import Settings
 from benchmarks.stages import list_photos
@@ -47,7 +47,7 @@ def main(
         if len(boxes) != 1 or not faces:
             continue
         theirs = np.array([(p.x, p.y) for p in predict(image, boxes[0]).parts()], np.float64)
-        ours = select_face(faces)
+        ours = faces[0]
         apart = np.linalg.norm(ours.eyes[0] - theirs[LEFT_EYE])
         if apart < SAME_FACE * np.linalg.norm(ours.eyes[1] - ours.eyes[0]):
             rows.append(compare(ours.eyes, ours.outline, theirs))

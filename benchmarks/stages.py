@@ -17,8 +17,9 @@ from rich.progress import track
 from rich.table import Table
 
 from app.clock import StageClock
+from app.decode import decode_image
+from app.encode import encode_image
 from app.errors import Problem
-from app.image import decode_image, encode_image
 from app.pipeline import Pipeline, open_pipeline
 from app.settings import Settings
 
@@ -44,7 +45,7 @@ def main(
         data = read_photo(path, left_half)
         clock = StageClock()
         try:
-            cartoon = pipeline.cartoonize(data, "png", clock)
+            (cartoon,) = pipeline.cartoonize(data, clock=clock)
         except Problem as problem:
             missed.append(f"{path.name}: {problem.code}")
             continue

@@ -7,7 +7,7 @@ so that nothing about a model has to be guessed from the file itself.
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,10 +28,12 @@ class TensorContract:
         name: the tensor's name in the graph.
         dtype: numpy's name of the element type.
         shape: sizes; a string stands for a free size (`N` batch, `H` height, `W` width).
-        layout: `NCHW`, or `-` where the word means nothing.
+        layout: `NCHW` or `NHWC`, or `-` where the words mean nothing.
         colour: `RGB`, or `-` for what is not a picture.
-        range: smallest and largest meaningful value.
+        range: smallest and largest meaningful value: black and white of a picture, background and
+            person of a matte.
         meaning: one line in words, with units.
+        channel: of several, the one that counts.
     """
 
     name: str
@@ -41,6 +43,13 @@ class TensorContract:
     colour: str
     range: tuple[float, float]
     meaning: str
+    channel: int = 0
+
+    @property
+    def image_size(self) -> int | None:
+        """Side of the square pictures, px; None where it is free."""
+        side = self.shape[1 if self.layout == "NHWC" else -1]
+        return side if isinstance(side, int) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +74,8 @@ class Model:
         Raises:
             ManifestError: the entry leaves it free.
         """
-        side = self.inputs[0].shape[-1]
-        if not isinstance(side, int):
+        side = self.inputs[0].image_size
+        if side is None:
             raise ManifestError(f"model {self.name}: the entry states no image size")
         return side
 
@@ -107,6 +116,47 @@ def load_manifest(path: Path = MANIFEST_PATH) -> dict[str, Model]:
     if len(by_name) != len(models):
         raise ManifestError(f"manifest {path}: a model name occurs twice")
     return by_name
+
+
+def describe_generator(path: Path, like: Model) -> Model:
+    """Return an entry for an operator's own generator: the contract of `like`, the file's digest.
+
+    All photo2cartoon generators have one contract, so the file alone will do. The digest is what is
+    there now; it says which file answered, and that it did not change while it was loaded.
+
+    Raises:
+        ManifestError: it cannot be read.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ManifestError(f"generator: cannot read {path}: {error}") from error
+    return replace(
+        like,
+        name=path.stem,
+        path=path,
+        sha256=hashlib.sha256(content).hexdigest(),
+        size_bytes=len(content),
+        licence="the operator's",
+        source="the operator's",
+        made_by="the operator's",
+    )
+
+
+def load_model(path: Path) -> Model:
+    """Read the contract of a model that is not ours: `NAME.json` beside `NAME.onnx`.
+
+    It is one entry of a manifest; file names in it are relative to its folder.
+
+    Raises:
+        ManifestError: it cannot be read, misses a key, or has an unknown key.
+    """
+    contract = path.with_suffix(".json")
+    try:
+        entry = json.loads(contract.read_text(encoding="utf-8"))
+        return _parse_model({"file": path.name, **entry}, path.parent)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ManifestError(f"contract {contract}: {type(error).__name__}: {error}") from error
 
 
 def _parse_model(entry: dict[str, Any], folder: Path) -> Model:

@@ -44,7 +44,7 @@ def post(url: str, photo: bytes, **options: object) -> httpx2.Response:
 def test_many_callers_get_the_one_right_answer(
     server: Server, pipeline: Pipeline, photo: bytes
 ) -> None:
-    expected = pipeline.cartoonize(photo)
+    (expected,) = pipeline.cartoonize(photo)
     answers: list[bytes] = []
     callers = [
         threading.Thread(target=lambda: answers.append(post(server.url, photo).content))

@@ -13,6 +13,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from app.main import create_app
+from app.options import parse_options
 from app.pipeline import Pipeline
 from app.settings import Settings
 
@@ -49,7 +50,7 @@ def test_a_multipart_photo_becomes_a_png(client: TestClient, photo: bytes) -> No
 def test_a_raw_body_gives_the_same_cartoon(
     client: TestClient, pipeline: Pipeline, photo: bytes
 ) -> None:
-    expected = pipeline.cartoonize(photo)
+    (expected,) = pipeline.cartoonize(photo)
     for media_type in ("image/jpeg", "image/png", "IMAGE/JPEG; q=1", "application/octet-stream"):
         response = client.post("/cartoonize", content=photo, headers={"content-type": media_type})
         assert response.content == expected
@@ -111,7 +112,8 @@ def test_the_format_may_be_a_form_field(client: TestClient, photo: bytes) -> Non
         ({"data": {"photo": "x"}}, 415, "unsupported_format"),
         ({"json": {"photo": "x"}}, 415, "unsupported_format"),
         (upload(b"just text"), 415, "unsupported_format"),
-        (upload(picture("GIF")), 415, "unsupported_format"),
+        (upload(picture("PPM")), 415, "unsupported_format"),
+        (upload(picture("GIF")), 422, "no_face"),
         (upload(picture()[:60]), 422, "undecodable_image"),
         (upload(picture()), 422, "no_face"),
         (upload(picture(size=(1, 1))), 422, "no_face"),
@@ -247,10 +249,10 @@ def test_a_full_service_refuses_and_says_when_to_return(pipeline: Pipeline, phot
     settings = Settings(threads=1, max_queue=0)
     gate, entered = threading.Event(), threading.Event()
 
-    def slow(*_: Any) -> bytes:
+    def slow(*_: Any) -> list[bytes]:
         entered.set()
         gate.wait(10)
-        return b"cartoon"
+        return [b"cartoon"]
 
     with TestClient(create_app(settings, lambda _: pipeline)) as client:
         app: Any = client.app
@@ -287,14 +289,10 @@ def test_one_log_line_says_what_happened(
     assert "me.jpg" not in json.dumps(served)
 
 
-def test_openapi_names_every_answer(client: TestClient) -> None:
+def test_openapi_names_every_answer_and_option(client: TestClient) -> None:
     operation = client.get("/openapi.json").json()["paths"]["/cartoonize"]["post"]
-    assert set(operation["requestBody"]["content"]) == {
-        "multipart/form-data",
-        "image/png",
-        "image/jpeg",
-        "image/webp",
-    }
+    body = operation["requestBody"]["content"]
+    assert set(body) == {"multipart/form-data", "image/*"}
     assert set(operation["responses"]) == {
         "200", "400", "406", "413", "415", "422", "500", "503"
     }  # fmt: skip
@@ -303,4 +301,68 @@ def test_openapi_names_every_answer(client: TestClient) -> None:
         "image/jpeg",
         "image/webp",
     }
-    assert operation["parameters"][0]["name"] == "format"
+    options = {"faces", "compose", "background", "format", "quality"}
+    assert {parameter["name"] for parameter in operation["parameters"]} == options
+    assert set(body["multipart/form-data"]["schema"]["properties"]) == options | {"photo"}
+
+
+@pytest.mark.parametrize(
+    ("query", "mode", "size"),
+    [
+        ("faces=0", "RGB", (256, 256)),
+        ("background=transparent", "RGBA", (256, 256)),
+        ("background=%23ff8800", "RGB", (256, 256)),
+        ("compose=scene&faces=all", "RGB", (512, 512)),
+    ],
+)
+def test_options_over_http_do_what_they_do_in_python(
+    client: TestClient,
+    pipeline: Pipeline,
+    photo: bytes,
+    query: str,
+    mode: str,
+    size: tuple[int, int],
+) -> None:
+    response = client.post(f"/cartoonize?{query}", content=photo, headers=PNG)
+    assert response.status_code == 200
+    with Image.open(io.BytesIO(response.content)) as image:
+        assert (image.mode, image.size) == (mode, size)
+    given = dict(pair.split("=") for pair in query.replace("%23", "#").split("&"))
+    assert pipeline.cartoonize(photo, parse_options(given)) == [response.content]
+    form = client.post("/cartoonize", **upload(photo), data=given)
+    assert form.content == response.content
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("faces=some", "largest, all, or an index"),
+        ("faces=-1", "largest, all, or an index"),
+        ("faces=all", "needs compose=scene"),
+        ("compose=collage", "portrait"),
+        ("background=red", "#rrggbb"),
+        ("background=white&compose=scene", "for portraits"),
+        ("background=transparent&format=jpeg", "JPEG cannot be transparent"),
+        ("quality=0", "1 to 100"),
+        ("quality=101", "1 to 100"),
+        ("style=other", "faces, compose, background, format, quality"),
+    ],
+)
+def test_a_wrong_option_is_explained(
+    client: TestClient, photo: bytes, query: str, says: str
+) -> None:
+    response = client.post(f"/cartoonize?{query}", content=photo, headers=PNG)
+    assert says in assert_problem(response, 422, "invalid_option")["detail"]
+
+
+def test_a_face_that_is_not_there(client: TestClient, photo: bytes) -> None:
+    response = client.post("/cartoonize?faces=3", content=photo, headers=PNG)
+    assert_problem(response, 422, "no_such_face")
+
+
+def test_transparency_and_accept_must_agree(client: TestClient, photo: bytes) -> None:
+    url = "/cartoonize?background=transparent"
+    response = client.post(url, content=photo, headers={**PNG, "accept": "image/jpeg"})
+    assert_problem(response, 406, "not_acceptable")
+    response = client.post(url, content=photo, headers={**PNG, "accept": "image/*"})
+    assert response.headers["content-type"] == "image/png"

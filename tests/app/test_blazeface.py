@@ -12,7 +12,7 @@ from app.blazeface import (
     letterbox,
     weighted_suppression,
 )
-from app.image import decode_image
+from app.decode import decode_image
 from app.pipeline import Pipeline
 
 

@@ -7,6 +7,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from app.cli import app
+from app.errors import UnsupportedFormat
+from app.options import Options
 from app.pipeline import Pipeline
 from tests.conftest import PHOTO
 
@@ -36,7 +38,9 @@ def test_the_file_is_what_http_would_answer(
     tmp_path: Path, pipeline: Pipeline, photo: bytes
 ) -> None:
     run(PHOTO, "-o", tmp_path / "x.webp")
-    assert (tmp_path / "x.webp").read_bytes() == pipeline.cartoonize(photo, "webp")
+    assert [(tmp_path / "x.webp").read_bytes()] == pipeline.cartoonize(
+        photo, Options(format="webp")
+    )
 
 
 def test_many_photos_into_a_folder(tmp_path: Path, photo: bytes) -> None:
@@ -53,7 +57,7 @@ def test_one_failure_does_not_stop_the_others(tmp_path: Path) -> None:
     text.write_text("no picture")
     code, output = run(text, missing, tmp_path, PHOTO, "-o", tmp_path / "out")
     assert code == 1
-    assert f"{text}: The photo must be JPEG, PNG or WebP. (unsupported_format)" in output
+    assert f"{text}: {UnsupportedFormat.default_detail} (unsupported_format)" in output
     assert f"{missing}: No such file or directory" in output
     assert f"{tmp_path}: Is a directory" in output
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["astronaut-cartoon.png"]

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from app.errors import NoFaceFound
-from app.face import CHIN_DROP, Face, lower_chin, select_face
+from app.decode import decode_image
+from app.errors import NoFaceFound, NoSuchFace
+from app.face import CHIN_DROP, Face, lower_chin, select_faces
 from app.facemesh import FaceMesh, Region, region_of_landmarks
-from app.image import decode_image
 from app.pipeline import Pipeline
 
 
@@ -87,15 +87,21 @@ def test_the_mesh_tells_a_face_from_its_absence(
     assert score < 0.5
 
 
-def test_the_largest_face_is_selected() -> None:
-    eyes = np.array([[0.0, 0.0], [1.0, 0.0]])
-    small, large = (
-        Face(score, eyes, np.array([[0.0, 0.0], [side, side]]))
-        for score, side in ((0.99, 10.0), (0.6, 20.0))
+def test_faces_are_selected_by_size_or_place() -> None:
+    left, large, right = (
+        Face(0.99, np.array([[x, 0.0], [x + 1, 0.0]]), np.array([[x, 0.0], [x + side, side]]))
+        for x, side in ((0.0, 10.0), (50.0, 20.0), (99.0, 5.0))
     )
-    assert select_face([small, large]) is large
-    with pytest.raises(NoFaceFound):
-        select_face([])
+    faces = [right, large, left]
+    assert select_faces(faces, "largest") == [large]
+    assert select_faces(faces, "all") == [left, large, right]
+    assert select_faces(faces, 0) == [left]
+    assert select_faces(faces, 2) == [right]
+    with pytest.raises(NoSuchFace):
+        select_faces(faces, 3)
+    for choice in ("largest", "all", 0):
+        with pytest.raises(NoFaceFound):
+            select_faces([], choice)
 
 
 @pytest.mark.parametrize("tilt", [0.0, 40.0, 170.0])

@@ -1,0 +1,106 @@
+"""Photo2CartoonPredictor: the pipeline in Python, for those who come from PaddleGAN's predictor.
+
+PaddleGAN's users change one import: the same arguments, the same file names, RGB uint8 back. What
+is better here: the models are loaded once, EXIF is honoured, and a photo without a face raises an
+error with a code.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from app.clock import StageClock
+from app.encode import encode_image
+from app.options import Options
+from app.pipeline import finish, open_pipeline
+from app.settings import Settings
+from models.preprocess import composite
+
+PHOTO_NAME = "p2c_photo.png"
+CARTOON_NAME = "p2c_cartoon.png"
+
+Photo = str | Path | bytes | NDArray[np.uint8] | Image.Image
+
+
+class Photo2CartoonPredictor:
+    """Turns photos into cartoons, one at a time; any thread may call `run`.
+
+    The names of files and arguments are those of PaddleGAN @ 094a2eb,
+    `ppgan/apps/photo2cartoon_predictor.py`.
+    """
+
+    def __init__(
+        self, output_path: str | Path | None = "output", weight_path: str | Path | None = None
+    ) -> None:
+        """Load the models.
+
+        Args:
+            output_path: folder for `p2c_photo.png` and `p2c_cartoon.png`, made at the first run;
+                None writes nothing.
+            weight_path: a generator of your own as ONNX: `input` float32 `(N, 3, S, S)` RGB
+                -1..1, `output` alike. None takes the embedded one.
+
+        Raises:
+            ManifestError: a model is missing, or is not what it has to be.
+        """
+        self.output_path = None if output_path is None else Path(output_path)
+        generator = None if weight_path is None else Path(weight_path)
+        self.pipeline = open_pipeline(Settings(generator=generator))
+
+    def run(self, image: Photo, **options: Any) -> NDArray[np.uint8]:
+        """Draw the largest face of a photo, or what `options` say (`app.options.Options`).
+
+        Args:
+            image: a path, a file's bytes, an array `(H, W, 3)` uint8 RGB, or a Pillow image.
+            **options: `faces`, `compose`, `background`, as over HTTP; one picture must come out.
+
+        Returns:
+            `(256, 256, 3)` uint8 RGB; `(256, 256, 4)` RGBA with a transparent background; the
+            photo's own size for a scene.
+
+        Raises:
+            Problem: no face, not an image, ...: `app.errors`.
+            TypeError, ValueError: `image` is none of these, or `options` are wrong.
+        """
+        chosen = Options(**options)
+        if chosen.faces == "all" and chosen.compose == "portrait":
+            raise ValueError("faces='all' needs compose='scene': run returns one picture")
+        clock = StageClock()
+        photo, portraits = self.pipeline.prepare(to_bytes(image), chosen, clock)
+        outputs = [self.pipeline.generate(portrait.tensor) for portrait in portraits]
+        (cartoon,) = finish(photo, portraits, outputs, chosen)
+        if self.output_path is not None:
+            self.output_path.mkdir(parents=True, exist_ok=True)
+            crop = portraits[0].crop
+            aligned = composite(crop.pixels, crop.inside)  # white outside the photo, as upstream
+            (self.output_path / PHOTO_NAME).write_bytes(encode_image(aligned, "png"))
+            (self.output_path / CARTOON_NAME).write_bytes(encode_image(cartoon, "png"))
+        return cartoon
+
+
+def to_bytes(image: Photo) -> bytes:
+    """Bring every kind of input to encoded bytes, so that all go one way.
+
+    Raises:
+        OSError: a path that cannot be read.
+        TypeError, ValueError: none of the kinds, or an array of another shape or type.
+    """
+    if isinstance(image, bytes):
+        return image
+    if isinstance(image, str | Path):
+        return Path(image).read_bytes()
+    if isinstance(image, Image.Image):
+        return encode_image(_from_pillow(image), "png")
+    if not isinstance(image, np.ndarray):
+        raise TypeError(f"a path, bytes, an array or a Pillow image, not {type(image).__name__}")
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"an array (H, W, 3) uint8 RGB, not {image.shape} {image.dtype}")
+    return encode_image(image, "png")
+
+
+def _from_pillow(image: Image.Image) -> NDArray[np.uint8]:
+    upright = ImageOps.exif_transpose(image)
+    return np.asarray(upright.convert("RGBA" if upright.has_transparency_data else "RGB"))

@@ -1,0 +1,113 @@
+"""PaddleGAN's predictor, as its users know it."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import ExifTags, Image
+
+from app import Photo2CartoonPredictor
+from app.errors import NoFaceFound
+from models.manifest import ManifestError, load_manifest
+from tests.conftest import PHOTO
+
+
+@pytest.fixture(scope="module")
+def predictor() -> Photo2CartoonPredictor:
+    return Photo2CartoonPredictor(output_path=None)
+
+
+def test_it_writes_the_two_files_and_returns_rgb(tmp_path: Path) -> None:
+    output = tmp_path / "made" / "here"
+    cartoon = Photo2CartoonPredictor(output_path=str(output)).run(str(PHOTO))
+    assert cartoon.shape == (256, 256, 3)
+    assert cartoon.dtype == np.uint8
+    assert sorted(path.name for path in output.iterdir()) == ["p2c_cartoon.png", "p2c_photo.png"]
+    with Image.open(output / "p2c_cartoon.png") as image:
+        np.testing.assert_array_equal(np.asarray(image), cartoon)
+    with Image.open(output / "p2c_photo.png") as image:
+        aligned = np.asarray(image)
+    assert aligned.shape == (256, 256, 3)
+    assert aligned[60, 10].tolist() != [255, 255, 255]  # the background is still there
+
+
+def test_every_kind_of_input_gives_the_same_cartoon(
+    predictor: Photo2CartoonPredictor, photo: bytes
+) -> None:
+    with Image.open(PHOTO) as image:
+        image.load()
+        array = np.asarray(image)
+        inputs: list[Any] = [str(PHOTO), PHOTO, photo, array, image, array[:, ::-1][:, ::-1]]
+        results = [predictor.run(each) for each in inputs]
+    for result in results[1:]:
+        np.testing.assert_array_equal(result, results[0])
+
+
+def test_a_pillow_image_is_turned_upright_and_laid_on_white(
+    predictor: Photo2CartoonPredictor,
+) -> None:
+    with Image.open(PHOTO) as image:
+        expected = predictor.run(image)
+        turned = image.transpose(Image.Transpose.ROTATE_90)
+        exif = Image.Exif()
+        exif[ExifTags.Base.Orientation] = 6
+        buffer = io.BytesIO()
+        turned.save(buffer, "PNG", exif=exif)
+        with Image.open(buffer) as stored:
+            np.testing.assert_array_equal(predictor.run(stored), expected)
+        see_through = image.convert("RGBA")
+        see_through.putalpha(0)
+        with pytest.raises(NoFaceFound):
+            predictor.run(see_through)
+
+
+def test_nothing_is_written_without_an_output_path(
+    predictor: Photo2CartoonPredictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    predictor.run(PHOTO)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_options_are_those_of_the_service(predictor: Photo2CartoonPredictor) -> None:
+    assert predictor.run(PHOTO, background="transparent").shape == (256, 256, 4)
+    assert predictor.run(PHOTO, compose="scene", faces="all").shape == (512, 512, 3)
+    with pytest.raises(ValueError, match="needs compose"):
+        predictor.run(PHOTO, faces="all")
+    with pytest.raises(ValueError, match="background"):
+        predictor.run(PHOTO, background="red")
+
+
+@pytest.mark.parametrize(
+    ("image", "error"),
+    [
+        (3, TypeError),
+        (None, TypeError),
+        (np.zeros((8, 8), np.uint8), ValueError),
+        (np.zeros((8, 8, 4), np.uint8), ValueError),
+        (np.zeros((8, 8, 3), np.float32), ValueError),
+        ("/no/such/photo.jpg", OSError),
+        (np.zeros((64, 64, 3), np.uint8), NoFaceFound),
+    ],
+    ids=["number", "none", "gray", "rgba", "float", "missing", "no face"],
+)
+def test_what_it_refuses(
+    predictor: Photo2CartoonPredictor, image: object, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        predictor.run(image)  # type: ignore[arg-type]
+
+
+def test_a_generator_of_ones_own(tmp_path: Path) -> None:
+    embedded = load_manifest()["photo2cartoon-starter-lite"].path
+    own = tmp_path / "mine.onnx"
+    own.write_bytes(embedded.read_bytes())
+    cartoon = Photo2CartoonPredictor(None, weight_path=own).run(PHOTO)
+    np.testing.assert_array_equal(cartoon, Photo2CartoonPredictor(None).run(PHOTO))
+    wrong = load_manifest()["selfie"].path
+    with pytest.raises(ManifestError, match="the graph has"):
+        Photo2CartoonPredictor(None, weight_path=wrong)
+    with pytest.raises(ManifestError, match="cannot read"):
+        Photo2CartoonPredictor(None, weight_path=tmp_path / "none.onnx")
