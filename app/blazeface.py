@@ -37,6 +37,17 @@ class Detection:
     keypoints: NDArray[np.float32]
 
     @property
+    def eyes(self) -> NDArray[np.float32]:
+        """`(2, 2)`: the eyes' middles, the one at image left first."""
+        return self.keypoints[:2]
+
+    def scaled(self, factor: float) -> "Detection":
+        """The same detection in the image at another size."""
+        return Detection(
+            self.score, self.box * np.float32(factor), self.keypoints * np.float32(factor)
+        )
+
+    @property
     def side(self) -> float:
         """Longer side of `box`, px."""
         return float((self.box[2:] - self.box[:2]).max())

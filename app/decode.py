@@ -138,7 +138,8 @@ def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
         image = Image.alpha_composite(background, layers).convert("RGB")
     elif image.mode in ("1", "P", "YCbCr", "HSV"):
         image = image.convert("RGB")
-    return np.asarray(_to_srgb(image, profile).convert("RGB"))
+    image = _to_srgb(image, profile)
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:

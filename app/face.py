@@ -20,7 +20,7 @@ from app.onnx import OnnxNetwork
 
 SHORT_SIZE, FULL_SIZE = 128, 384
 CERTAIN = 0.85  # upright heads score above it, heads on their side or head hardly ever
-LARGE = 0.2  # of the long side: the short-range network misses no face of this size
+LARGE = 0.15  # of the long side: the short-range network misses no face of this size
 # The mesh's chin lies higher than the 68-point chin that upstream's crop rule was made for: by
 # .0185 of the outline's height, against dlib's points on 595 photos; the brows agree to .003.
 CHIN_DROP = 0.02
@@ -77,11 +77,6 @@ class Face:
         """Longer side of `box`, px."""
         return float((self.box[2:] - self.box[:2]).max())
 
-    def is_same_as(self, other: "Face") -> bool:
-        """Whether both are one face of one image, seen twice: closer than half a face."""
-        apart = np.linalg.norm(self.eyes.mean(axis=0) - other.eyes.mean(axis=0))
-        return bool(apart < 0.5 * max(self.side, other.side))
-
     @property
     def area(self) -> float:
         """Area of `box`, px²: upstream's measure for the largest face."""
@@ -124,6 +119,7 @@ class FaceDetector:
 
     def _look(self, image: NDArray[np.uint8], *, every: bool) -> list[Detection]:
         """Detections, best first: close-ups (128 px), small faces (384 px), both on their sides."""
+        image, factor = _shrink(image)
         detections = self._short.scan(image)[0].above(STRICT_FAINT.detection)
         sides = [detection.side for detection in detections if detection.score >= STRICT.detection]
         if every or not _is_certain(detections) or max(sides) < LARGE * max(image.shape[:2]):
@@ -132,7 +128,24 @@ class FaceDetector:
             if not _is_certain(detections):
                 for candidates in network.scan(image, turns=(1, 2, 3)):
                     detections += candidates.above(STRICT_FAINT.detection)
-        return sorted(detections, key=lambda detection: -detection.score)
+        best_first = sorted(detections, key=lambda detection: -detection.score)
+        return [detection.scaled(factor) for detection in best_first]
+
+
+def _shrink(image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
+    """Halve a large image until it is just larger than any detector's input; the factor it took.
+
+    Once, and by two, because averaging all of a photo anew for every look would cost more than the
+    looks themselves.
+    """
+    factor = 1
+    while max(image.shape[:2]) >= 4 * FULL_SIZE and min(image.shape[:2]) > 1:
+        height, width = image.shape[0] // 2 * 2, image.shape[1] // 2 * 2
+        half = cv2.resize(
+            image[:height, :width], (width // 2, height // 2), interpolation=cv2.INTER_AREA
+        )
+        image, factor = half.astype(np.uint8, copy=False), factor * 2
+    return image, float(factor)
 
 
 def _is_certain(detections: list[Detection]) -> bool:
@@ -155,14 +168,22 @@ class _Found:
     def add(self, detections: list[Detection], rule: Rule) -> None:
         """Verify detections, best first, and keep those that are faces and not here yet."""
         for detection in detections:
-            if detection.score >= rule.detection:
-                face = self._verify(detection, rule)
-                if face and not any(face.is_same_as(other) for other in self.faces):
-                    self.faces.append(face)
+            if detection.score < rule.detection or self._has(detection.eyes, detection.side):
+                continue  # too weak, or one more look at a face that is verified already
+            face = self._verify(detection, rule)
+            if face and not self._has(face.eyes, face.side):
+                self.faces.append(face)
+
+    def _has(self, eyes: NDArray[np.floating], side: float) -> bool:
+        """Whether a face with these eyes `(2, 2)` is here: one closer than half a face."""
+        return any(
+            np.linalg.norm(eyes.mean(axis=0) - face.eyes.mean(axis=0)) < 0.5 * max(side, face.side)
+            for face in self.faces
+        )
 
     def _verify(self, detection: Detection, rule: Rule) -> Face | None:
         """Look twice: in the detection's region, then in that of the first look's landmarks."""
-        first = self.mesh.predict(self.image, region_of_box(detection.box, detection.keypoints[:2]))
+        first = self.mesh.predict(self.image, region_of_box(detection.box, detection.eyes))
         if rule.both and first[1] < rule.mesh:
             return None
         second = self.mesh.predict(self.image, region_of_landmarks(first[0]))

@@ -1,13 +1,22 @@
 """The matte holds the person and nothing outside the photo."""
 
+import hashlib
+import json
+from pathlib import Path
+
 import numpy as np
+import onnx
 import pytest
 from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
 
 from app.alignment import Alignment, Crop, crop_face, estimate_alignment
 from app.decode import decode_image
 from app.matte import predict_matte
-from app.pipeline import Pipeline
+from app.onnx import OnnxNetwork
+from app.pipeline import Pipeline, open_pipeline
+from app.settings import Settings
+from models.manifest import ManifestError, load_model
 
 Aligned = tuple[NDArray[np.uint8], Alignment, Crop]
 
@@ -38,3 +47,86 @@ def test_outside_the_photo_there_is_no_person(pipeline: Pipeline, aligned: Align
     matte = predict_matte(pipeline.matte, image, alignment, Crop(crop.pixels, inside))
     assert (matte[:, :128] == 0).all()
     assert matte[150, 140] > 0.95
+
+
+def head_network(folder: Path) -> Path:
+    """A matte network of an operator: 384 px, NHWC, 0..255 in; two channels in 0..100 out.
+
+    Channel 1 is bright where green is: enough to see what it was fed and what was read from it.
+    """
+    green = helper.make_node("Slice", ["input", "from", "to", "axis"], ["green"])
+    weak = helper.make_node("Mul", ["green", "scale"], ["person"])
+    other = helper.make_node("Sub", ["hundred", "person"], ["background"])
+    join = helper.make_node("Concat", ["background", "person"], ["output"], axis=3)
+    constants = {
+        "from": np.array([1]),
+        "to": np.array([2]),
+        "axis": np.array([3]),
+        "scale": np.array(100 / 255, np.float32),
+        "hundred": np.array(100, np.float32),
+    }
+    shape: list[str | int | None] = ["batch", 384, 384]
+    graph = helper.make_graph(
+        [green, weak, other, join],
+        "head",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [*shape, 3])],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, [*shape, 2])],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=8)
+    path = folder / "head.onnx"
+    onnx.save(model, path)
+    content = path.read_bytes()
+    tensor = {"dtype": "float32", "layout": "NHWC", "meaning": "-"}
+    contract = {
+        "name": "head",
+        "role": "matte",
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "bytes": len(content),
+        "licence": "test",
+        "source": "test",
+        "made_by": "test",
+        "inputs": [
+            {
+                **tensor,
+                "name": "input",
+                "shape": ["N", 384, 384, 3],
+                "colour": "RGB",
+                "range": [0, 255],
+            }
+        ],
+        "outputs": [
+            {
+                **tensor,
+                "name": "output",
+                "shape": ["N", 384, 384, 2],
+                "colour": "-",
+                "range": [0, 100],
+                "channel": 1,
+            }
+        ],
+    }
+    path.with_suffix(".json").write_text(json.dumps(contract))
+    return path
+
+
+def test_an_operators_network_is_fed_by_its_contract(tmp_path: Path, aligned: Aligned) -> None:
+    image, alignment, crop = aligned
+    network = OnnxNetwork(load_model(head_network(tmp_path)))
+    matte = predict_matte(network, image, alignment, crop)
+    expected = crop.pixels[:, :, 1].astype(np.float32) / 255 * crop.inside
+    assert matte.shape == (256, 256)
+    assert np.abs(matte - expected).mean() < 0.02
+
+
+def test_a_setting_names_it(tmp_path: Path, photo: bytes) -> None:
+    path = head_network(tmp_path)
+    pipeline = open_pipeline(Settings(matte_model=path))
+    assert pipeline.matte.model.name == "head"
+    assert pipeline.cartoonize(photo) != open_pipeline(Settings()).cartoonize(photo)
+    path.write_bytes(path.read_bytes() + b" ")
+    with pytest.raises(ManifestError, match="not the file of the manifest"):
+        open_pipeline(Settings(matte_model=path))
+    path.with_suffix(".json").unlink()
+    with pytest.raises(ManifestError, match="contract"):
+        open_pipeline(Settings(matte_model=path))
