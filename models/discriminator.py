@@ -76,7 +76,9 @@ class Discriminator(nn.Module):
         by_mean = self.gap_fc(x.mean((2, 3)))  # (B, 1)
         by_max = self.gmp_fc(x.amax((2, 3)))  # (B, 1)
         # The logits above use the normalised weights, the attention the raw ones, as upstream.
-        raw = (self.gap_fc.weight_orig, self.gmp_fc.weight_orig)  # (1, D) each
+        raw = [
+            self.get_parameter(f"{name}.weight_orig") for name in ("gap_fc", "gmp_fc")
+        ]  # (1, D) each
         weighted = [x * weight[:, :, None, None] for weight in raw]
         x = self.leaky_relu(self.conv1x1(torch.cat(weighted, 1)))  # (B, D, h + 1, w + 1)
         heatmap = x.sum(1, keepdim=True)

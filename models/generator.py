@@ -107,8 +107,7 @@ class SoftAdaLIN(nn.Module):
         """Content and style: (B, C)."""
         gamma = (1 - self.w_gamma) * self.s_gamma(style) + self.w_gamma * self.c_gamma(content)
         beta = (1 - self.w_beta) * self.s_beta(style) + self.w_beta * self.c_beta(content)
-        normed: Tensor = self.norm(x, gamma, beta)
-        return normed
+        return self.norm(x, gamma, beta)
 
 
 class ConvBlock(nn.Module):
@@ -191,7 +190,7 @@ class HourGlass(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         features = self.HG(x)  # (B, dim, S, S)
-        picture: Tensor = self.Conv1(features)  # (B, 3, S, S), unbounded
+        picture = self.Conv1(features)  # (B, 3, S, S), unbounded
         if not self.residual:
             return picture
         return x + self.Conv2(features) + self.Conv3(picture)

@@ -41,7 +41,7 @@ def test_attention_uses_the_raw_weights_and_the_logit_the_normalised() -> None:
     picture = nets.noise(1, 64)
     with torch.no_grad():
         before = net(picture)
-        net.gap_fc.weight_orig *= 2
+        net.get_parameter("gap_fc.weight_orig").mul_(2)
         after = net(picture)
     torch.testing.assert_close(after.cam_logit, before.cam_logit)  # sigma doubled as well
     assert not torch.allclose(after.heatmap, before.heatmap)
