@@ -46,6 +46,16 @@ def read_onnx(content: bytes) -> dict[str, Array]:
     return named
 
 
+def static_side(content: bytes) -> int | None:
+    """Side in px of the pictures that an ONNX file takes; None for anything but such a file."""
+    try:
+        graph = onnx.load_model_from_string(content).graph
+    except DecodeError:
+        return None
+    sizes = [dim.dim_value for end in graph.input[:1] for dim in end.type.tensor_type.shape.dim]
+    return sizes[-1] if len(sizes) == 4 and sizes[-1] == sizes[-2] > 0 else None
+
+
 def _prefix(constants: dict[str, Array]) -> str:
     for name in constants:
         if name.endswith(LANDMARK):

@@ -9,33 +9,33 @@ from models.paddle_names import from_paddle, minivision_name, paddle_name, to_pa
 from models.weights_error import WeightsError
 from tests.train import nets, reference
 
-# One of each kind, written down by hand from both networks.
-PAIRS = """
-ConvBlock1.1.weight  DownBlock.1.weight
-HourGlass1.HG.0.ConvBlock3_1.ConvBlock2.3.weight DownBlock.4.HG.0.ConvBlockskip3.conv_block2.3.weight
-HourGlass2.HG.0.ConvBlock4_2.ConvBlock1.3.weight  DownBlock.5.HG.0.ConvBlock4.conv_block1.3.weight
-HourGlass3.HG.0.ConvBlock9.ConvBlock3.3.weight  UpBlock.10.HG.0.ConvBlock9.conv_block3.3.weight
-HourGlass4.HG.1.ConvBlock2.3.weight  UpBlock.11.HG.1.conv_block2.3.weight
-HourGlass4.HG.2.weight  UpBlock.11.HG.2.weight
-HourGlass1.Conv3.bias  DownBlock.4.Conv3.bias
-DownBlock1.1.weight  DownBlock.7.weight
-DownBlock2.1.weight  DownBlock.11.weight
-UpBlock1.2.weight  UpBlock.2.weight
-UpBlock1.3.rho  UpBlock.3.rho
-UpBlock2.2.weight  UpBlock.7.weight
-UpBlock2.3.gamma  UpBlock.8.gamma
-ConvBlock2.1.weight  UpBlock.13.weight
-EncodeBlock4.conv_block.5.weight  EncodeBlock4.conv_block.5.weight
-DecodeBlock2.norm1.c_beta.2.weight  DecodeBlock2.norm1.c_beta.2.weight
-conv1x1.weight  conv1x1.weight
-gap_fc.weight  gap_fc.weight
-"""
+# One of each kind, written down by hand from both networks, without the ".weight" at the end.
+PAIRS = [
+    ("ConvBlock1.1", "DownBlock.1"),
+    ("HourGlass1.HG.0.ConvBlock3_1.ConvBlock2.3", "DownBlock.4.HG.0.ConvBlockskip3.conv_block2.3"),
+    ("HourGlass2.HG.0.ConvBlock4_2.ConvBlock1.3", "DownBlock.5.HG.0.ConvBlock4.conv_block1.3"),
+    ("HourGlass3.HG.0.ConvBlock9.ConvBlock3.3", "UpBlock.10.HG.0.ConvBlock9.conv_block3.3"),
+    ("HourGlass4.HG.1.ConvBlock2.3", "UpBlock.11.HG.1.conv_block2.3"),
+    ("HourGlass4.HG.2", "UpBlock.11.HG.2"),
+    ("HourGlass1.Conv3", "DownBlock.4.Conv3"),
+    ("DownBlock1.1", "DownBlock.7"),
+    ("DownBlock2.1", "DownBlock.11"),
+    ("UpBlock1.2", "UpBlock.2"),
+    ("UpBlock1.3", "UpBlock.3"),
+    ("UpBlock2.2", "UpBlock.7"),
+    ("UpBlock2.3", "UpBlock.8"),
+    ("ConvBlock2.1", "UpBlock.13"),
+    ("EncodeBlock4.conv_block.5", "EncodeBlock4.conv_block.5"),
+    ("DecodeBlock2.norm1.c_beta.2", "DecodeBlock2.norm1.c_beta.2"),
+    ("conv1x1", "conv1x1"),
+    ("gap_fc", "gap_fc"),
+]
 
 
-@pytest.mark.parametrize(("ours", "theirs"), map(str.split, PAIRS.split("\n")[1:-1]))
+@pytest.mark.parametrize(("ours", "theirs"), PAIRS)
 def test_names(ours: str, theirs: str) -> None:
-    assert paddle_name(ours) == theirs
-    assert minivision_name(theirs) == ours
+    assert paddle_name(f"{ours}.weight") == f"{theirs}.weight"
+    assert minivision_name(f"{theirs}.weight") == f"{ours}.weight"
 
 
 def paddle_weights() -> dict[str, np.ndarray]:
