@@ -124,13 +124,9 @@ def main(arguments: list[str] | None = None) -> int:
         "--net", default=NET, help="which of several networks (default: %(default)s)"
     )
     parser.add_argument("--size", type=int, default=256, help="px (default: %(default)s)")
-    parser.add_argument(
-        "--plain", action="store_true", help="leave out the equal rewrites for speed"
-    )
+    parser.add_argument("--plain", action="store_true", help="leave out the rewrites for speed")
     parser.add_argument("--name", default="", help="metadata (default: name of OUT)")
-    parser.add_argument(
-        "--source-text", default=UNKNOWN, metavar="TEXT", help="metadata: where from"
-    )
+    parser.add_argument("--source-text", default=UNKNOWN, metavar="TEXT", help="metadata")
     parser.add_argument("--licence", default=UNKNOWN, help="metadata")
     options = parser.parse_args(arguments)
     name = options.name or options.target.stem

@@ -118,19 +118,20 @@ def face_like(batch: int, side: int, seed: int = 0) -> Array:
         ]
         for centre_x, centre_y, width, height, colour in ellipses:
             inside = ((x - centre_x) / width) ** 2 + ((y - centre_y) / height) ** 2
-            cover = 1 / (1 + np.exp(8 * (np.sqrt(inside) - 1) * width * side / 8))
+            edge = ((np.sqrt(inside) - 1) * width * side).clip(-30, 30)  # about half px, signed
+            cover = 1 / (1 + np.exp(edge))
             shade = colour[:, None, None] + (light[0] * x + light[1] * y)
             picture[:] = picture * (1 - cover) + shade.clip(-1, 1) * cover
     return pictures
 
 
 def run_onnx(content: bytes, feed: NDArray[np.generic]) -> NDArray[np.generic]:
-    """Run a model of one input and one output on the CPU, on one thread."""
+    """First output of a model of one input; on the CPU, on one thread."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    (output,) = session.run(None, {session.get_inputs()[0].name: feed})
-    return np.asarray(output)
+    outputs = session.run(None, {session.get_inputs()[0].name: feed})
+    return np.asarray(outputs[0])
 
 
 @torch.no_grad()

@@ -6,6 +6,7 @@ not needed and gone, and their weights were folded into nameless constants, foun
 place in the graph. Tried on files exported from upstream's own code with torch 2.13, opset 9.
 """
 
+import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -19,6 +20,7 @@ from models.weights_error import WeightsError
 Array = NDArray[np.float32]
 
 LANDMARK = "ConvBlock1.1.weight"  # the first layer; what stands before it is a wrapper's prefix
+NAMELESS = re.compile(r"\d+|onnx::\w+")  # constants that the exporter folded, old and new style
 CLASSIFIERS = ("gap_fc", "gmp_fc")  # in the order in which the attention puts them side by side
 
 
@@ -37,7 +39,9 @@ def read_onnx(content: bytes) -> dict[str, Array]:
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     prefix = _prefix(constants)
     named = {
-        n.removeprefix(prefix): array for n, array in constants.items() if n.startswith(prefix)
+        name.removeprefix(prefix): array
+        for name, array in constants.items()
+        if name.startswith(prefix) and not NAMELESS.fullmatch(name)
     }
     for classifier, weight in zip(CLASSIFIERS, _folded_classifiers(graph, prefix), strict=False):
         named.setdefault(f"{classifier}.weight", constants[weight].reshape(1, -1))

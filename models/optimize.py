@@ -41,7 +41,7 @@ class FastConvBlock(nn.Module):
             for part in (block.ConvBlock1, block.ConvBlock2, block.ConvBlock3)
         )
         widths = [len(kernel) for kernel in (first, second, third)]
-        self.first = nn.ParameterList(first.split(widths, 1))  # (dim/2, ., 3, 3) each
+        self.first = nn.ParameterList(torch.split(first, widths, 1))  # (dim/2, ., 3, 3) each
         self.second, self.third = nn.Parameter(second), nn.Parameter(third)
 
     def forward(self, parts: Parts) -> Parts:
@@ -119,7 +119,7 @@ class FastHourGlass(nn.Module):
         weight, bias = _fold_output(hourglass)
         dim = len(mix.get_parameter("weight"))
         widths = [dim // 2, dim // 4, dim // 4] if self.residual else [3]
-        pairs = zip(weight.split(widths), bias.split(widths), strict=True)
+        pairs = zip(torch.split(weight, widths), torch.split(bias, widths), strict=True)
         self.outs = nn.ModuleList(Pointwise(w, b) for w, b in pairs)
 
     def forward(self, x: Parts) -> Parts:
@@ -157,7 +157,9 @@ def lin_affine(x: Tensor, rho: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
 
     Args:
         x: (B, C, H, W).
-        rho, gamma, beta: (B or 1, C, 1, 1).
+        rho: (1, C, 1, 1), share of the instance normalisation.
+        gamma: (B or 1, C, 1, 1), scale.
+        beta: (B or 1, C, 1, 1), shift.
     """
     channels, pixels = x.shape[1], x.shape[2] * x.shape[3]
     mean = x.mean((2, 3), keepdim=True)  # (B, C, 1, 1)
@@ -211,33 +213,22 @@ class Steering(nn.Module):
 
     def __init__(self, norms: list[SoftAdaLIN]) -> None:
         super().__init__()
-        parts = [
-            (
-                norm.get_submodule(f"c_{k}"),
-                norm.get_submodule(f"s_{k}"),
-                norm.get_parameter(f"w_{k}"),
-            )
-            for norm in norms
-            for k in ("gamma", "beta")
-        ]
+        kinds = [(norm, kind) for norm in norms for kind in ("gamma", "beta")]
+        content = [norm.get_submodule(f"c_{kind}") for norm, kind in kinds]
+        style = [norm.get_submodule(f"s_{kind}") for norm, kind in kinds]
         with torch.no_grad():
-            first = [c.get_submodule("0") for c, _, _ in parts]
-            second = [c.get_submodule("2") for c, _, _ in parts]
-            share = [w[0] for _, _, w in parts]  # (C,) each
+            first = [layers.get_submodule("0") for layers in content]
+            second = [layers.get_submodule("2") for layers in content]
+            share = torch.cat([norm.get_parameter(f"w_{kind}")[0] for norm, kind in kinds])
             self.first = nn.Parameter(_cat(first, "weight"))  # (16 C, C)
-            self.first_bias = nn.Parameter(_cat(first, "bias"))
-            weights = [
-                c.get_parameter("weight") * w[:, None] for c, w in zip(second, share, strict=True)
-            ]
-            self.second = nn.Parameter(torch.stack([w.T for w in weights]))  # (16, C in, C out)
-            styles = [s.get_parameter("weight") * (1 - w[:, None]) for _, s, (w,) in parts]
-            self.style = nn.Parameter(torch.cat(styles))  # (16 C, C)
-            biases = [
-                (1 - w) * s.get_parameter("bias") + w * c.get_parameter("bias")
-                for (_, s, (w,)), c in zip(parts, second, strict=True)
-            ]
-            self.bias = nn.Parameter(torch.cat(biases))
-        self.count = len(parts)
+            self.first_bias = nn.Parameter(_cat(first, "bias"))  # (16 C,)
+            mixed = _cat(second, "weight") * share[:, None]  # (16 C, C)
+            each = mixed.reshape(len(kinds), -1, mixed.shape[1])  # (16, C out, C in)
+            self.second = nn.Parameter(each.mT.contiguous())
+            self.style = nn.Parameter(_cat(style, "weight") * (1 - share)[:, None])  # (16 C, C)
+            bias = _cat(style, "bias") * (1 - share) + _cat(second, "bias") * share
+            self.bias = nn.Parameter(bias)
+        self.count = len(kinds)
 
     def forward(self, content: Tensor, style: Tensor) -> list[Tensor]:
         """(B, C) both; gamma and beta of each normalisation in turn, (B, C, 1, 1) each."""
@@ -289,7 +280,8 @@ class FastGenerator(nn.Module):
     @staticmethod
     def _split(x: Tensor) -> Parts:
         dim = x.shape[1]
-        return x.split((dim // 2, dim // 4, dim // 4), 1)
+        a, b, c = torch.split(x, [dim // 2, dim // 4, dim // 4], 1)
+        return a, b, c
 
     def _decode(self, x: Tensor, steering: list[Tensor]) -> Tensor:
         affine = iter(zip(self.rhos, steering[::2], steering[1::2], strict=True))

@@ -80,7 +80,7 @@ def test_the_chosen_network(tmp_path: Path) -> None:
     path = torch_file(tmp_path / "w.pt", files.six(other(), files.minivision(net)))
     weights = read_checkpoint(path, "genB2A").weights
     assert weights["conv1x1.bias"].tobytes() == net.state_dict()["conv1x1.bias"].numpy().tobytes()
-    with pytest.raises(WeightsError, match="no network genC; it holds genA2B, genB2A, disGA"):
+    with pytest.raises(WeightsError, match="no network genC in the file; it holds genA2B, "):
         read_checkpoint(path, "genC")
 
 
