@@ -82,6 +82,8 @@ def convert(
     net: Annotated[str, typer.Option(help="Which of several networks.")] = "genA2B",
     size: Annotated[int, typer.Option(help="Side of the pictures, px.")] = 256,
     optimize: Annotated[bool, typer.Option(help="Rewrite the network for speed.")] = True,
+    pixels: Annotated[bool, typer.Option("--pixels", help="uint8 RGBA in, uint8 RGB out.")] = False,
+    half: Annotated[bool, typer.Option("--half", help="float16 convolutions, for GPUs.")] = False,
     name: Annotated[str, typer.Option(help="Metadata; default: name of OUT.")] = "",
     licence: Annotated[str, typer.Option(help="Metadata.")] = "not stated",
     origin: Annotated[str, typer.Option(help="Metadata: where the weights are from.")] = "",
@@ -98,7 +100,8 @@ def convert(
         raise typer.Exit(2) from error
     provenance = conversion.Provenance(name or target.stem, origin or "not stated", licence)
     try:
-        done = conversion.convert(source, target, provenance, net=net, side=size, optimize=optimize)
+        form = conversion.choose_form(optimize, pixels, half)
+        done = conversion.convert(source, target, provenance, net=net, side=size, form=form)
     except WeightsError as error:
         err.print(f"{source}: {error}", markup=False)
         raise typer.Exit(2) from error

@@ -1,7 +1,13 @@
 """Turn weights that people have into one ONNX file: `python -m models.convert IN OUT.onnx`.
 
-IN is any file that `models.checkpoint` reads. OUT is float32 in and out with a free batch; it is
-written only if it draws what the network draws, to `models.export.TOLERANCE`.
+IN is any file that `models.checkpoint` reads. OUT has a free batch and one of four forms:
+
+    optimised   float32, the rewrites of `models.optimize`; what the service wants on a CPU
+    plain       float32, layer by layer
+    pixels      optimised, with uint8 RGBA in and uint8 RGB out (`models.pixels`)
+    half        float16 convolutions, for GPUs (`models.half`)
+
+It is written only if it draws what the network draws, as closely as its form allows.
 """
 
 import argparse
@@ -9,15 +15,21 @@ import sys
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
+import onnx
 import torch
+from torch import nn
 
+from models import half, pixels
 from models.checkpoint import NET, Checkpoint, read_checkpoint
 from models.export import TOLERANCE, Picture, export_onnx, parity, run_onnx, write_checked
+from models.generator import Generator
 from models.onnx_weights import static_side
 from models.optimize import FastGenerator
 from models.weights_error import WeightsError
 
+Form = Literal["optimised", "plain", "pixels", "half"]
 UNKNOWN = "not stated"
 NETWORK_VERSION = "1"  # raised when the same weights would give another picture
 
@@ -33,7 +45,11 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """What was converted, and how far the result is from the network on -1..1."""
+    """What was converted, and how far the result is from the network.
+
+    `distance` counts on -1..1 (optimised, plain), in grey levels (pixels), or in parts of what is
+    allowed (half).
+    """
 
     checkpoint: Checkpoint
     distance: float
@@ -47,7 +63,7 @@ def convert(
     *,
     net: str = NET,
     side: int = 256,
-    optimize: bool = True,
+    form: Form = "optimised",
 ) -> Conversion:
     """Convert one file.
 
@@ -57,7 +73,7 @@ def convert(
         provenance: goes into the file's metadata.
         net: which network, where `source` holds several.
         side: of the pictures, px; fixed in the file.
-        optimize: rewrite the network into its faster equal form first.
+        form: see the head of this file.
 
     Raises:
         WeightsError: `source` is refused, or the result is too far from it. Nothing is written.
@@ -67,17 +83,36 @@ def convert(
         raise WeightsError(f"the full variant works at {checkpoint.img_size} px only, not {side}")
     reference = Picture(checkpoint.generator()).eval()
     notes = [*checkpoint.notes, *_check_source(source, reference)]
-    fast = FastGenerator(checkpoint.generator()) if optimize else reference
-    example = torch.zeros(2, 3, side, side)
-    metadata = _metadata(checkpoint, provenance, optimize)
-    model = export_onnx(fast.eval(), example, ("input", "output"), metadata)
+    metadata = _metadata(checkpoint, provenance, form)
+    model = _export(checkpoint.generator(), form, side, metadata)
+    measure, tolerance = MEASURES.get(form, (parity, TOLERANCE))
     distance = write_checked(
-        model, target, lambda content: parity(content, reference, side), TOLERANCE
+        model, target, lambda content: measure(content, reference, side), tolerance
     )
     return Conversion(checkpoint, distance, notes)
 
 
-def _metadata(checkpoint: Checkpoint, provenance: Provenance, optimize: bool) -> dict[str, str]:
+MEASURES = {"pixels": (pixels.pixel_distance, pixels.TOLERANCE), "half": (half.half_distance, 1.0)}
+
+
+def _export(
+    generator: Generator, form: Form, side: int, metadata: dict[str, str]
+) -> onnx.ModelProto:
+    names, example = ("input", "output"), torch.zeros(2, 3, side, side)
+    net: nn.Module
+    if form == "plain":
+        net = Picture(generator)
+    elif form == "half":
+        net = Picture(half.halved(generator))
+    else:
+        net = FastGenerator(generator)
+    if form == "pixels":
+        net, names = pixels.PixelGenerator(net), pixels.NAMES
+        example = torch.zeros(2, side, side, 4, dtype=torch.uint8)
+    return export_onnx(net.eval(), example, names, metadata)
+
+
+def _metadata(checkpoint: Checkpoint, provenance: Provenance, form: Form) -> dict[str, str]:
     return {
         "name": provenance.name,
         "source": provenance.source,
@@ -87,7 +122,7 @@ def _metadata(checkpoint: Checkpoint, provenance: Provenance, optimize: bool) ->
         "network": f"photo2cartoon generator, ngf {checkpoint.ngf}, "
         f"{'light' if checkpoint.light else f'full at {checkpoint.img_size} px'}",
         "network_version": NETWORK_VERSION,
-        "form": "optimised" if optimize else "plain",
+        "form": form,
         "made_by": f"python -m models.convert, torch {version('torch')}",
     }
 
@@ -124,7 +159,14 @@ def main(arguments: list[str] | None = None) -> int:
         "--net", default=NET, help="which of several networks (default: %(default)s)"
     )
     parser.add_argument("--size", type=int, default=256, help="px (default: %(default)s)")
-    parser.add_argument("--plain", action="store_true", help="leave out the rewrites for speed")
+    parser.add_argument(
+        "--optimize",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="rewrite the network for speed (default: yes)",
+    )
+    parser.add_argument("--pixels", action="store_true", help="uint8 RGBA in, uint8 RGB out")
+    parser.add_argument("--half", action="store_true", help="float16 convolutions, for GPUs")
     parser.add_argument("--name", default="", help="metadata (default: name of OUT)")
     parser.add_argument("--source-text", default=UNKNOWN, metavar="TEXT", help="metadata")
     parser.add_argument("--licence", default=UNKNOWN, help="metadata")
@@ -138,7 +180,7 @@ def main(arguments: list[str] | None = None) -> int:
             provenance,
             net=options.net,
             side=options.size,
-            optimize=not options.plain,
+            form=choose_form(options.optimize, options.pixels, options.half),
         )
     except WeightsError as error:
         print(f"{options.source}: {error}", file=sys.stderr)  # noqa: T201 - a command line
@@ -147,11 +189,22 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def choose_form(optimize: bool, pixels: bool, half: bool) -> Form:
+    """The form that the switches of a command line ask for.
+
+    Raises:
+        WeightsError: they ask for two.
+    """
+    if pixels + half + (not optimize) > 1:
+        raise WeightsError("--pixels, --half and --no-optimize exclude each other")
+    return "pixels" if pixels else "half" if half else "optimised" if optimize else "plain"
+
+
 def report(done: Conversion, target: Path) -> str:
     """One line per fact about a conversion, for people."""
     lines = [f"read: {done.checkpoint.format}, sha256 {done.checkpoint.sha256}"]
     lines += [f"note: {note}" for note in done.notes]
-    lines.append(f"wrote {target}; it differs from the network by {done.distance:.1e} on -1..1")
+    lines.append(f"wrote {target}; it differs from the network by {done.distance:.1e}")
     return "\n".join(lines)
 
 

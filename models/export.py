@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -125,7 +126,7 @@ def face_like(batch: int, side: int, seed: int = 0) -> Array:
     return pictures
 
 
-def run_onnx(content: bytes, feed: NDArray[np.generic]) -> NDArray[np.generic]:
+def run_onnx(content: bytes, feed: NDArray[Any]) -> NDArray[Any]:
     """First output of a model of one input; on the CPU, on one thread."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1

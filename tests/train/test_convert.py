@@ -51,7 +51,7 @@ def converted(
 ) -> Converted:
     """Exporting takes half a minute, so both files are made once."""
     path = tmp_path_factory.mktemp(request.param) / "out.onnx"
-    done = convert(weights, path, WHERE, side=SIDE, optimize=request.param == "optimised")
+    done = convert(weights, path, WHERE, side=SIDE, form=request.param)
     return Converted(path, done, request.param)
 
 
@@ -204,7 +204,7 @@ def test_paddle_file_by_the_command(tmp_path: Path) -> None:
         str(target),
         "--size",
         "64",
-        "--plain",
+        "--no-optimize",
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
