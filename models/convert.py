@@ -151,8 +151,9 @@ def _check_source(source: Path, reference: Picture) -> list[str]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; exit code 0 converted, 2 refused."""
-    parser = argparse.ArgumentParser(prog="python -m models.convert", description=convert.__doc__)
-    parser.description = "Turn photo2cartoon weights into an ONNX file."
+    parser = argparse.ArgumentParser(
+        prog="python -m models.convert", description="Turn photo2cartoon weights into an ONNX file."
+    )
     parser.add_argument("source", type=Path, metavar="IN", help=".pt, .onnx or .pdparams")
     parser.add_argument("target", type=Path, metavar="OUT.onnx")
     parser.add_argument(

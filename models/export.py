@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
+import onnxscript  # noqa: F401 - torch's exporter wants it: say so now, not half way
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
