@@ -84,6 +84,9 @@ def _download(entry: PublishedFile, part: Path, progress: Progress) -> None:
             _request(entry, part, progress)
             return
         except urllib.error.HTTPError as error:
+            if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and part.exists():
+                part.unlink()  # all of it had come, or more: once more from the start
+                continue
             raise PullError(
                 f"{entry.name}: {_host(entry)} answered {error.code} {error.reason}; "
                 f"{_by_hand(entry, part)}"

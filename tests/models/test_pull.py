@@ -40,6 +40,9 @@ class Host:
         start = 0
         if wanted and self.ranges and handler.headers.get("If-Range") == self.tag:
             start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+        if start >= len(self.content):
+            handler.send_error(416)
+            return
         body = self.content[start:]
         handler.send_response(206 if start else 200)
         handler.send_header("Content-Type", self.content_type)
@@ -124,6 +127,14 @@ def test_another_version_is_not_glued_on(host: Host, tmp_path: Path) -> None:
         pull(entry(host.url), tmp_path)
     host.content, host.tag, host.ranges = CONTENT[::-1], '"v2"', True
     assert pull(entry(host.url, None), tmp_path).path.read_bytes() == CONTENT[::-1]
+
+
+def test_stopped_between_the_last_byte_and_the_name(host: Host, tmp_path: Path) -> None:
+    (tmp_path / "weights.pt.part").write_bytes(CONTENT)
+    (tmp_path / "weights.pt.part.etag").write_text(host.tag)
+    assert pull(entry(host.url), tmp_path).path.read_bytes() == CONTENT
+    assert host.asked == [f"bytes={len(CONTENT)}-", None]
+    assert names(tmp_path) == ["weights.pt"]
 
 
 def test_wrong_digest_is_deleted(host: Host, tmp_path: Path) -> None:
