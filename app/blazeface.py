@@ -5,7 +5,7 @@ Anchors, regressors, score clipping and weighted non-maximum suppression follow 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -30,11 +30,13 @@ class Detection:
         box: `(4,)` float32: left, top, right, bottom.
         keypoints: `(6, 2)` float32: eye at image left, eye at image right, nose tip, mouth centre,
             tragion at image left, tragion at image right.
+        turn: quarter turns counter-clockwise after which it was found.
     """
 
     score: float
     box: NDArray[np.float32]
     keypoints: NDArray[np.float32]
+    turn: int = 0
 
     @property
     def eyes(self) -> NDArray[np.float32]:
@@ -43,9 +45,8 @@ class Detection:
 
     def scaled(self, factor: float) -> "Detection":
         """The same detection in the image at another size."""
-        return Detection(
-            self.score, self.box * np.float32(factor), self.keypoints * np.float32(factor)
-        )
+        by = np.float32(factor)
+        return Detection(self.score, self.box * by, self.keypoints * by, self.turn)
 
     @property
     def side(self) -> float:
@@ -64,11 +65,13 @@ class Candidates:
 
     scores: NDArray[np.float64]
     points: NDArray[np.float32]
+    turn: int = 0
 
     def above(self, threshold: float) -> list[Detection]:
         """Merge the candidates from `threshold` up, best score first."""
         kept = self.scores >= threshold
-        return weighted_suppression(self.scores[kept], self.points[kept])
+        merged = weighted_suppression(self.scores[kept], self.points[kept])
+        return [replace(detection, turn=self.turn) for detection in merged]
 
 
 class BlazeFace:
@@ -115,7 +118,7 @@ class BlazeFace:
         points = np.concatenate([corners, keypoints], axis=1)  # (K, 8, 2)
         points = (_turn_back(points, turn, self.size) - offset) / scale
         points[:, :2] = np.sort(points[:, :2], axis=1)  # a turn swaps the corners' roles
-        return Candidates(scores[kept], points)
+        return Candidates(scores[kept], points, turn)
 
 
 def _turn_back(points: NDArray[np.float32], turn: int, size: int) -> NDArray[np.float32]:

@@ -20,6 +20,7 @@ from app.onnx import OnnxNetwork
 
 SHORT_SIZE, FULL_SIZE = 128, 384
 CERTAIN = 0.85  # upright heads score above it, heads on their side or head hardly ever
+CLEARLY = 0.001  # better by the mesh's score; the right side has .9997 and more
 LARGE = 0.15  # of the long side: the short-range network misses no face of this size
 # The mesh's chin lies higher than the 68-point chin that upstream's crop rule was made for: by
 # .0185 of the outline's height, against dlib's points on 595 photos; the brows agree to .003.
@@ -158,28 +159,41 @@ class _Found:
     def __init__(self, mesh: FaceMesh, image: NDArray[np.uint8]) -> None:
         self.mesh = mesh
         self.image = image
-        self.faces: list[Face] = []
+        self._found: list[tuple[Face, int]] = []  # with the turn it was found at
 
     @property
-    def largest_side(self) -> float:
-        """Longer side of the largest face's box, px; 0 without faces."""
-        return max((face.side for face in self.faces), default=0.0)
+    def faces(self) -> list[Face]:
+        return [face for face, _ in self._found]
 
     def add(self, detections: list[Detection], rule: Rule) -> None:
-        """Verify detections, best first, and keep those that are faces and not here yet."""
+        """Verify detections, best first, and keep those that are faces and not here yet.
+
+        Of two looks at one face from different sides the mesh's clearly better score decides: in
+        hard light the detector may prefer the wrong side.
+        """
         for detection in detections:
-            if detection.score < rule.detection or self._has(detection.eyes, detection.side):
+            place, turn = self._place_of(detection.eyes, detection.side)
+            if detection.score < rule.detection or turn == detection.turn:
                 continue  # too weak, or one more look at a face that is verified already
             face = self._verify(detection, rule)
-            if face and not self._has(face.eyes, face.side):
-                self.faces.append(face)
+            if face is None:
+                continue
+            if place is None:
+                place, turn = self._place_of(face.eyes, face.side)
+            if place is None:
+                self._found.append((face, detection.turn))
+            elif turn != detection.turn and face.score > self._found[place][0].score + CLEARLY:
+                self._found[place] = face, detection.turn
 
-    def _has(self, eyes: NDArray[np.floating], side: float) -> bool:
-        """Whether a face with these eyes `(2, 2)` is here: one closer than half a face."""
-        return any(
-            np.linalg.norm(eyes.mean(axis=0) - face.eyes.mean(axis=0)) < 0.5 * max(side, face.side)
-            for face in self.faces
-        )
+    def _place_of(
+        self, eyes: NDArray[np.floating], side: float
+    ) -> tuple[int, int] | tuple[None, None]:
+        """Index and turn of the face with these eyes `(2, 2)`: one closer than half a face."""
+        for place, (face, turn) in enumerate(self._found):
+            apart = np.linalg.norm(eyes.mean(axis=0) - face.eyes.mean(axis=0))
+            if apart < 0.5 * max(side, face.side):
+                return place, turn
+        return None, None
 
     def _verify(self, detection: Detection, rule: Rule) -> Face | None:
         """Look twice: in the detection's region, then in that of the first look's landmarks."""
@@ -187,7 +201,10 @@ class _Found:
         if rule.both and first[1] < rule.mesh:
             return None
         second = self.mesh.predict(self.image, region_of_landmarks(first[0]))
-        points, score = second if rule.both else max(first, second, key=lambda look: look[1])
+        if rule.both:
+            points, score = second[0], min(first[1], second[1])
+        else:
+            points, score = max(first, second, key=lambda look: look[1])
         if score < rule.mesh:
             return None
         eyes = points[list(EYE_CORNERS)]
