@@ -31,6 +31,7 @@ from models.weights_error import WeightsError
 
 Form = Literal["optimised", "plain", "pixels", "half"]
 UNKNOWN = "not stated"
+LARGEST_SIDE = 1024  # px, of an ONNX file that is run to be compared
 NETWORK_VERSION = "1"  # raised when the same weights would give another picture
 
 
@@ -138,9 +139,15 @@ def _check_source(source: Path, reference: Picture) -> list[str]:
     side = static_side(content)
     if side is None:
         return []
+    if side > LARGEST_SIDE:
+        raise WeightsError(f"the ONNX file takes pictures of {side} px; {LARGEST_SIDE} are enough")
     torch.manual_seed(0)
     photo = torch.rand(1, 3, side, side) * 2 - 1
-    distance = float(abs(run_onnx(content, photo.numpy()) - reference(photo).numpy()).max())
+    try:
+        drawn = run_onnx(content, photo.numpy())
+        distance = float(abs(drawn - reference(photo).numpy()).max())
+    except Exception as error:  # a graph from elsewhere fails in whatever way it likes
+        raise WeightsError(f"the ONNX file does not run: {type(error).__name__}") from error
     if not distance <= TOLERANCE:
         raise WeightsError(
             f"the ONNX file draws something else ({distance:.2g} away) than this network does "

@@ -191,6 +191,19 @@ def test_onnx_that_draws_something_else_is_refused(tmp_path: Path) -> None:
         convert(path, tmp_path / "out.onnx", WHERE, side=SIDE)
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.usefixtures("without_export")
+def test_an_onnx_file_that_does_not_run_is_refused(tmp_path: Path) -> None:
+    path = published_onnx(tmp_path / "published.onnx", nets.generator(ngf=8), SIDE, True)
+    model = onnx.load(path)
+    tanh = next(node for node in model.graph.node if node.op_type == "Tanh")
+    tanh.op_type = "NoSuchOperator"
+    onnx.save(model, path)
+    with pytest.raises(WeightsError, match="does not run"):
+        convert(path, tmp_path / "out.onnx", WHERE, side=SIDE)
+    assert not (tmp_path / "out.onnx").exists()
+
+
 def test_paddle_file_by_the_command(tmp_path: Path) -> None:
     source = files.flat_pdparams(
         tmp_path / "photo2cartoon_genA2B_weight.pdparams", files.paddle(nets.generator(ngf=8)), 4
