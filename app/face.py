@@ -125,9 +125,11 @@ class FaceDetector:
         sides = [detection.side for detection in detections if detection.score >= STRICT.detection]
         if every or not _is_certain(detections) or max(sides) < LARGE * max(image.shape[:2]):
             detections += self._full.scan(image)[0].above(STRICT_FAINT.detection)
-        for network in (self._short, self._full):
+        # The large network one side at a time: a batch of three would keep 100 MB for ever.
+        sides_left = ((self._short, (1, 2, 3)), *((self._full, (turn,)) for turn in (1, 2, 3)))
+        for network, turns in sides_left:
             if not _is_certain(detections):
-                for candidates in network.scan(image, turns=(1, 2, 3)):
+                for candidates in network.scan(image, turns):
                     detections += candidates.above(STRICT_FAINT.detection)
         best_first = sorted(detections, key=lambda detection: -detection.score)
         return [detection.scaled(factor) for detection in best_first]
