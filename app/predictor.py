@@ -5,6 +5,8 @@ is better here: the models are loaded once, EXIF is honoured, and a photo withou
 error with a code.
 """
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +42,17 @@ class Photo2CartoonPredictor:
         Args:
             output_path: folder for `p2c_photo.png` and `p2c_cartoon.png`, made at the first run;
                 None writes nothing.
-            weight_path: a generator of your own as ONNX: `input` float32 `(N, 3, S, S)` RGB
-                -1..1, `output` alike. None takes the embedded one.
+            weight_path: a generator of your own. An ONNX file (`input` float32 `(N, 3, S, S)`
+                RGB -1..1, `output` alike) is used as it is; minivision's `.pt` and Paddle's
+                `.pdparams` are converted first, once, into an ONNX file beside them, which needs
+                torch. None takes the embedded one.
 
         Raises:
             ManifestError: a model is missing, or is not what it has to be.
+            ValueError: the weights cannot be converted; it says why.
         """
         self.output_path = None if output_path is None else Path(output_path)
-        generator = None if weight_path is None else Path(weight_path)
+        generator = None if weight_path is None else to_onnx(Path(weight_path))
         self.pipeline = open_pipeline(Settings(generator=generator))
 
     def run(self, image: Photo, **options: Any) -> NDArray[np.uint8]:
@@ -79,6 +84,34 @@ class Photo2CartoonPredictor:
             (self.output_path / PHOTO_NAME).write_bytes(encode_image(aligned, "png"))
             (self.output_path / CARTOON_NAME).write_bytes(encode_image(cartoon, "png"))
         return cartoon
+
+
+def to_onnx(weights: Path) -> Path:
+    """Return `weights` as an ONNX file: itself, or what `models.convert` makes of it beside it.
+
+    The converter runs in a process of its own: it imports torch, and this process never does.
+
+    Raises:
+        ValueError: it is refused, or torch is missing.
+    """
+    if weights.suffix.lower() == ".onnx":
+        return weights
+    target = weights.with_suffix(".onnx")
+    if target.exists() and target.stat().st_mtime >= weights.stat().st_mtime:
+        return target
+    command = [
+        sys.executable,
+        "-m",
+        "models.convert",
+        str(weights.resolve()),
+        str(target.resolve()),
+    ]
+    root = Path(__file__).parents[1]  # where the package `models` is
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)  # noqa: S603 - our own converter
+    if done.returncode:
+        reason = done.stderr.strip().splitlines()
+        raise ValueError(f"cannot convert {weights}: {reason[-1] if reason else 'no reason given'}")
+    return target
 
 
 def to_bytes(image: Photo) -> bytes:

@@ -111,3 +111,14 @@ def test_a_generator_of_ones_own(tmp_path: Path) -> None:
         Photo2CartoonPredictor(None, weight_path=wrong)
     with pytest.raises(ManifestError, match="cannot read"):
         Photo2CartoonPredictor(None, weight_path=tmp_path / "none.onnx")
+
+
+def test_weights_that_cannot_be_converted_are_refused(tmp_path: Path) -> None:
+    weights = tmp_path / "weights.pdparams"
+    weights.write_bytes(b"not weights")
+    with pytest.raises(ValueError, match="cannot convert") as refusal:
+        Photo2CartoonPredictor(None, weight_path=weights)
+    assert "torch" in str(refusal.value) or "neither" in str(
+        refusal.value
+    )  # missing, or it said no
+    assert list(tmp_path.iterdir()) == [weights]
