@@ -170,8 +170,8 @@ class _Found:
     def add(self, detections: list[Detection], rule: Rule) -> None:
         """Verify detections, best first, and keep those that are faces and not here yet.
 
-        Of two looks at one face from different sides the mesh's clearly better score decides: in
-        hard light the detector may prefer the wrong side.
+        Of two looks at one face from different sides the mesh's clearly better score decides, where
+        both its looks count: in hard light the detector may prefer the wrong side.
         """
         for detection in detections:
             place, turn = self._place_of(detection.eyes, detection.side)
@@ -184,7 +184,7 @@ class _Found:
                 place, turn = self._place_of(face.eyes, face.side)
             if place is None:
                 self._found.append((face, detection.turn))
-            elif turn != detection.turn and face.score > self._found[place][0].score + CLEARLY:
+            elif rule.both and face.score > self._found[place][0].score + CLEARLY:
                 self._found[place] = face, detection.turn
 
     def _place_of(

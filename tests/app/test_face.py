@@ -5,9 +5,19 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from app.blazeface import Detection
 from app.decode import decode_image
 from app.errors import NoFaceFound, NoSuchFace
-from app.face import CHIN_DROP, Face, lower_chin, select_faces
+from app.face import (
+    CHIN_DROP,
+    LENIENT,
+    STRICT,
+    Face,
+    Rule,
+    _Found,
+    lower_chin,
+    select_faces,
+)
 from app.facemesh import FaceMesh, Region, region_of_landmarks
 from app.pipeline import Pipeline
 
@@ -114,3 +124,48 @@ def test_the_chin_moves_down_the_face_whatever_its_tilt(tilt: float) -> None:
     assert lowered == pytest.approx(
         np.array([[-40.0, -20.0], [0.0, 80.0 + CHIN_DROP * 100], [40.0, -20.0]])
     )
+
+
+class ScriptedMesh:
+    """Answers by which way up it is shown the face: upright, or on its side."""
+
+    def __init__(self, upright: float, on_side: float) -> None:
+        self.scores = upright, on_side
+
+    def predict(
+        self, image: NDArray[np.uint8], region: Region
+    ) -> tuple[NDArray[np.float64], float]:
+        points = np.random.default_rng(0).uniform(40, 60, (468, 2))
+        points[33], points[263] = region.centre, region.centre
+        points[263] += 20 * np.array([np.cos(region.angle), np.sin(region.angle)])
+        return points, self.scores[abs(region.angle) > 0.5]
+
+
+def seen(score: float, angle: float, turn: int) -> Detection:
+    """A detection at (50, 50) whose eye line has this angle."""
+    keypoints = np.full((6, 2), 50.0)
+    keypoints[1] += 20 * np.array([np.cos(angle), np.sin(angle)])
+    box = np.array([20.0, 20.0, 80.0, 80.0], np.float32)
+    return Detection(score, box, keypoints.astype(np.float32), turn)
+
+
+@pytest.mark.parametrize(
+    ("upright", "on_side", "rule", "wins"),
+    [
+        (0.9999, 0.93, STRICT, "upright"),
+        (0.93, 0.9999, STRICT, "on its side"),
+        (0.80, 0.93, LENIENT, "upright"),  # faint scores do not overrule the detector
+    ],
+)
+@pytest.mark.parametrize("first", ["upright", "on its side"])
+def test_two_sides_of_one_face(
+    upright: float, on_side: float, rule: Rule, wins: str, first: str
+) -> None:
+    scores = (0.9, 0.8) if first == "upright" else (0.8, 0.9)
+    looks = [seen(scores[0], 0.0, 0), seen(scores[1], np.pi / 2, 3)]
+    found = _Found(ScriptedMesh(upright, on_side), np.zeros((100, 100, 3), np.uint8))  # type: ignore[arg-type]
+    found.add(sorted(looks, key=lambda look: -look.score), rule)
+    (face,) = found.faces
+    dx, dy = face.eyes[1] - face.eyes[0]
+    expected = first if rule is LENIENT else wins
+    assert (abs(dy) > abs(dx)) == (expected == "on its side")
