@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Literal
 
-from app.encode import SUFFIXES
 from app.errors import InternalError, Problem
 from app.options import Options
 from app.pipeline import Pipeline
@@ -44,10 +43,14 @@ class Outcome:
     seconds: float = 0.0
 
 
-def find_photos(source: Path) -> list[Path]:
-    """Photos in `source` and its subfolders, by their suffix, in a stable order."""
+def find_photos(source: Path, target: Path) -> list[Path]:
+    """Photos in `source` and its subfolders, by their suffix, in a stable order.
+
+    What lies in `target` is no photo: it holds the cartoons of an earlier run.
+    """
     paths = (path for path in source.rglob("*") if path.suffix.lower() in PHOTO_SUFFIXES)
-    return sorted(path for path in paths if path.is_file())
+    own = target.resolve()
+    return sorted(path for path in paths if path.is_file() and own not in path.resolve().parents)
 
 
 def plan_targets(photos: list[Path], source: Path, target: Path, suffix: str) -> dict[Path, Path]:
@@ -65,19 +68,24 @@ def plan_targets(photos: list[Path], source: Path, target: Path, suffix: str) ->
 
 
 def run_bulk(
-    pipeline: Pipeline, source: Path, target: Path, options: Options, *, threads: int, again: bool
+    pipeline: Pipeline,
+    targets: dict[Path, Path],
+    source: Path,
+    options: Options,
+    *,
+    threads: int,
+    again: bool,
 ) -> Generator[Outcome, None, None]:
     """Work through a folder; yields each outcome as it comes, in any order.
 
     Args:
         pipeline: the loaded pipeline.
-        source: folder of photos; subfolders too.
-        target: folder for the cartoons; made where it is missing.
+        targets: each photo and the place of its cartoon; folders are made where they are missing.
+        source: the folder that photos are named from.
         options: as for one photo.
         threads: photos worked on at the same time.
         again: draw also what is there already.
     """
-    targets = plan_targets(find_photos(source), source, target, SUFFIXES[options.format or "png"])
     pending: set[Future[Outcome]] = set()
     with ThreadPoolExecutor(threads) as pool:
         try:

@@ -19,7 +19,14 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from app.bulk import Outcome, find_photos, run_bulk, write_pictures, write_report
+from app.bulk import (
+    Outcome,
+    find_photos,
+    plan_targets,
+    run_bulk,
+    write_pictures,
+    write_report,
+)
 from app.encode import FORMATS_BY_SUFFIX, SUFFIXES, OutputFormat
 from app.errors import InvalidOption, Problem
 from app.lanes import available_cores
@@ -116,16 +123,19 @@ def bulk(
     options = _read_options(
         faces=faces, compose=compose, background=background, format=output_format, quality=quality
     )
-    total = len(find_photos(source))
-    if not total:
+    if target.resolve() == source.resolve():
+        raise typer.BadParameter("the cartoons need a folder of their own", param_hint="TARGET")
+    photos = find_photos(source, target)
+    if not photos:
         raise typer.BadParameter("there is no photo in it", param_hint="SOURCE")
+    targets = plan_targets(photos, source, target, SUFFIXES[options.format or "png"])
     threads = _read_settings().threads or available_cores()
-    work = run_bulk(_open_pipeline(), source, target, options, threads=threads, again=again)
+    work = run_bulk(_open_pipeline(), targets, source, options, threads=threads, again=again)
     outcomes: list[Outcome] = []
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
     try:
         with Progress(*columns, TimeRemainingColumn(), console=err) as progress:
-            bar = progress.add_task("photos", total=total)
+            bar = progress.add_task("photos", total=len(photos))
             for outcome in work:
                 outcomes.append(outcome)
                 progress.advance(bar)

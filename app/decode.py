@@ -128,7 +128,7 @@ def _turn_upright(image: Image.Image) -> Image.Image:
 
 
 def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
-    """SRGB pixels of any mode on white, `(H, W, 3)` uint8."""
+    """Pixels of any mode in sRGB, on white, `(H, W, 3)` uint8."""
     if image.mode.startswith(("I", "F")):
         return _from_deep_gray(np.asarray(image))
     profile = image.info.get("icc_profile")
@@ -158,11 +158,13 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 
 def _from_deep_gray(gray: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Scale gray of more than 8 bits to 0..255: 16 bits by their range, others by their largest."""
+    """Scale gray of more than 8 bits to 0..255.
+
+    16 bits by their range; of wider numbers nobody says the range, so by the next usual one.
+    """
     levels = np.nan_to_num(gray.astype(np.float64)).clip(0)
-    largest = levels.max(initial=0)
-    full = 65535.0 if gray.dtype.itemsize == 2 or 255 < largest <= 65535 else max(largest, 1.0)
-    if 1 < largest <= 255 and gray.dtype.itemsize > 2:
-        full = 255.0
+    largest = float(levels.max(initial=0))
+    usual = (65535.0,) if gray.dtype.itemsize == 2 else (1.0, 255.0, 65535.0)
+    full = next((white for white in usual if largest <= white), largest)
     scaled = (levels * (255 / full)).astype(np.uint8)
     return np.repeat(scaled[:, :, None], 3, axis=2)

@@ -1,6 +1,7 @@
 """The pipeline: a photo in, cartoons out, as a list of stages in the order they happen."""
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 
 import cv2
@@ -11,6 +12,7 @@ from app.alignment import Alignment, Crop, crop_face, estimate_alignment
 from app.clock import StageClock
 from app.decode import decode_image, read_long_side
 from app.encode import encode_image
+from app.errors import FaceTooSmall
 from app.face import Face, FaceDetector, select_faces
 from app.matte import predict_matte
 from app.onnx import OnnxNetwork
@@ -107,7 +109,21 @@ class Pipeline:
             faces = select_faces(found, options.faces)
         with clock.stage("decode"):
             image, faces = self._decode_finer(photo, image, faces)
-        return image, [self.prepare_face(image, face, clock) for face in faces]
+        return image, self._prepare_faces(image, faces, options, clock)
+
+    def _prepare_faces(
+        self, image: Image, faces: list[Face], options: Options, clock: StageClock
+    ) -> list[Portrait]:
+        """Prepare each face; of all, those too small are left out: a passer-by costs nobody's."""
+        if options.faces != "all":
+            return [self.prepare_face(image, face, clock) for face in faces]
+        portraits = []
+        for face in faces:
+            with suppress(FaceTooSmall):
+                portraits.append(self.prepare_face(image, face, clock))
+        if not portraits:
+            raise FaceTooSmall
+        return portraits
 
     def prepare_face(self, image: Image, face: Face, clock: StageClock) -> Portrait:
         """Align, crop and matte one face of `image` `(H, W, 3)` uint8 RGB."""

@@ -44,11 +44,11 @@ def main(
         image = decode_image(read_photo(path, left_half), 10**8)
         if faces := pipeline.detector.detect(image):
             rows.append(measure(faces[0], image))
-    table = Table("per photo", "mean", "mean of |.|", "p95 of |.|", "max of |.|")
+    table = Table("per photo", "mean", "sd", "mean of |.|", "p95 of |.|", "max of |.|")
     for name in rows[0]:
         values = np.array([row[name] for row in rows])
         size = np.abs(values)
-        figures = (values.mean(), size.mean(), np.percentile(size, 95), size.max())
+        figures = (values.mean(), values.std(), size.mean(), np.percentile(size, 95), size.max())
         table.add_row(name, *(f"{figure:.3g}" for figure in figures))
     console = Console()
     console.print(f"{len(rows)} of {len(photos)} photos have a face")
@@ -89,6 +89,9 @@ def drift(face: Face, image: Image) -> dict[str, float]:
         "centre x, px": float(centre[0]) * scale,
         "centre y, px": float(centre[1]) * scale,
         "scale, % of the side": (alignment.side / side - 1) * 100,
+        "eyes' middle x, px of the picture": float(face.eyes[:, 0].mean()) * scale,
+        "eyes' middle y, px of the picture": float(face.eyes[:, 1].mean()) * scale,
+        "box's middle x, px of the picture": float(face.box[[0, 2]].mean()) * scale,
     }
 
 

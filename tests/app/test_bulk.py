@@ -32,7 +32,8 @@ def folder(tmp_path: Path, photo: bytes) -> Path:
 
 def bulk(pipeline: Pipeline, source: Path, target: Path, **choices: object) -> list[Outcome]:
     given: dict[str, object] = {"threads": 2, "again": False} | choices
-    work = run_bulk(pipeline, source, target, Options(), **given)  # type: ignore[arg-type]
+    targets = plan_targets(find_photos(source, target), source, target, ".png")
+    work = run_bulk(pipeline, targets, source, Options(), **given)  # type: ignore[arg-type]
     return sorted(work, key=lambda outcome: outcome.photo)
 
 
@@ -66,6 +67,19 @@ def test_a_second_run_does_only_what_is_missing(
     statuses = [outcome.status for outcome in bulk(pipeline, folder, target, again=True)]
     assert statuses == ["done", "done", "done", "failed"]
     assert (target / "sub" / "b-cartoon.png").read_bytes() != b"mine"
+
+
+def test_cartoons_of_an_earlier_run_are_no_photos(
+    pipeline: Pipeline, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.cli.open_pipeline", lambda _: pipeline)
+    inside = folder / "cartoons"
+    first = bulk(pipeline, folder, inside)
+    again = bulk(pipeline, folder, inside)
+    assert [outcome.photo for outcome in again] == [outcome.photo for outcome in first]
+    onto_itself = CliRunner().invoke(app, ["bulk", str(folder), str(folder)])
+    assert onto_itself.exit_code == 2
+    assert not (folder / "report.csv").exists()
 
 
 def test_names_that_differ_in_the_suffix_only_do_not_meet(tmp_path: Path) -> None:
@@ -179,4 +193,4 @@ def test_a_stopped_run_leaves_whole_files_and_goes_on(tmp_path: Path, photo: byt
     assert again.returncode == 0
     assert f"{60 - len(first)} done, {len(first)} skipped, 0 failed" in again.stdout
     assert all((target / name).stat().st_mtime_ns == when for name, when in first.items())
-    assert len(find_photos(target)) == 60
+    assert len(find_photos(target, source)) == 60

@@ -10,6 +10,7 @@ from PIL import ExifTags, Image
 from app.clock import StageClock
 from app.decode import decode_image
 from app.errors import (
+    FaceTooSmall,
     NoFaceFound,
     Problem,
     TooManyPixels,
@@ -17,7 +18,8 @@ from app.errors import (
     UnsupportedFormat,
 )
 from app.options import Options
-from app.pipeline import Pipeline
+from app.pipeline import Pipeline, open_pipeline
+from app.settings import Settings
 from tests.app.test_decode import png_header
 from tests.conftest import PHOTO
 
@@ -161,6 +163,19 @@ def test_two_faces(pipeline: Pipeline, source: Image.Image) -> None:
     assert pipeline.cartoonize(data, Options(faces=1)) == [largest]
     assert len(pipeline.cartoonize(data, Options(faces="all"))) == 2
     assert pipeline.cartoonize(data, Options(faces=0)) != [largest]
+
+
+def test_a_tiny_face_in_a_group_costs_nobody_the_picture(source: Image.Image) -> None:
+    both = Image.new("RGB", (700, 340), "gray")
+    both.paste(source.resize((200, 170)), (0, 40))
+    both.paste(source, (300, 0))
+    data = encoded(both)
+    strict = open_pipeline(Settings(min_face_px=60))
+    assert len(open_pipeline(Settings()).cartoonize(data, Options(faces="all"))) == 2
+    assert len(strict.cartoonize(data, Options(faces="all"))) == 1
+    for faces in ("all", 0):
+        with pytest.raises(FaceTooSmall):
+            open_pipeline(Settings(min_face_px=300)).cartoonize(data, Options(faces=faces))
 
 
 @pytest.mark.parametrize("box", [(140, 0, 400, 340), (0, 90, 400, 340), (0, 0, 400, 150)])
