@@ -6,7 +6,9 @@
     ├── NotFound                   404   not_found
     ├── MethodNotAllowed           405   method_not_allowed
     ├── NotAcceptable              406   not_acceptable
+    ├── UploadTimeout              408   upload_timeout
     ├── BodyTooLarge               413   body_too_large
+    ├── TooManyPhotos              413   too_many_photos
     ├── TooManyPixels              413   too_many_pixels
     ├── UnsupportedFormat          415   unsupported_format
     ├── UndecodableImage           422   undecodable_image
@@ -15,12 +17,17 @@
     ├── FaceTooSmall               422   face_too_small
     ├── InvalidOption              422   invalid_option
     ├── InternalError              500   internal_error
-    └── Overloaded                 503   overloaded
+    ├── UnusableOutput             500   unusable_output
+    ├── Overloaded                 503   overloaded
+    ├── WouldBeLate                503   would_be_late
+    ├── Draining                   503   draining
+    └── DeadlinePassed             504   deadline_passed
 
 Nothing of the input is repeated in an answer. Errors outside the family are bugs: they are logged
 with their trace and answered as `internal_error`.
 """
 
+import math
 from typing import Any, ClassVar
 
 
@@ -32,14 +39,18 @@ class Problem(Exception):
     title: ClassVar[str]
     default_detail: ClassVar[str]
 
-    def __init__(self, detail: str | None = None) -> None:
+    def __init__(self, detail: str | None = None, *, retry_after_s: float | None = None) -> None:
+        """Describe a failure; `retry_after_s` says when another try may do better."""
         self.detail = detail or self.default_detail
+        self.retry_after_s = retry_after_s
         super().__init__(self.detail)
 
     @property
     def headers(self) -> dict[str, str]:
         """Response headers that belong to this problem."""
-        return {}
+        if self.retry_after_s is None:
+            return {}
+        return {"Retry-After": str(max(1, math.ceil(self.retry_after_s)))}
 
     def body(self, request_id: str) -> dict[str, Any]:
         """Return the members of the problem document, `code` and `request_id` beside RFC 9457's."""
@@ -96,11 +107,25 @@ class NotAcceptable(Problem):
     default_detail = "The answer can be image/png, image/jpeg or image/webp."
 
 
+class UploadTimeout(Problem):
+    status = 408
+    code = "upload_timeout"
+    title = "Upload took too long"
+    default_detail = "The request body did not arrive in the time this service waits for one."
+
+
 class BodyTooLarge(Problem):
     status = 413
     code = "body_too_large"
     title = "Request body too large"
     default_detail = "The request body is larger than this service accepts."
+
+
+class TooManyPhotos(Problem):
+    status = 413
+    code = "too_many_photos"
+    title = "Too many photos"
+    default_detail = "The request has more photos than this service takes at once."
 
 
 class TooManyPixels(Problem):
@@ -159,16 +184,36 @@ class InternalError(Problem):
     default_detail = "Something went wrong here. The request id leads to the log."
 
 
+class UnusableOutput(Problem):
+    status = 500
+    code = "unusable_output"
+    title = "No usable drawing"
+    default_detail = "The generator drew nothing usable of this photo, twice."
+
+
 class Overloaded(Problem):
     status = 503
     code = "overloaded"
     title = "Service overloaded"
     default_detail = "The service has as much work as it can take. Try again later."
 
-    def __init__(self, retry_after_s: int) -> None:
-        super().__init__()
-        self.retry_after_s = retry_after_s
 
-    @property
-    def headers(self) -> dict[str, str]:
-        return {"Retry-After": str(self.retry_after_s)}
+class WouldBeLate(Problem):
+    status = 503
+    code = "would_be_late"
+    title = "The answer would come too late"
+    default_detail = "The work before this photo takes longer than its deadline allows."
+
+
+class Draining(Problem):
+    status = 503
+    code = "draining"
+    title = "Service is stopping"
+    default_detail = "This server takes no more work: it is about to stop. Another one may."
+
+
+class DeadlinePassed(Problem):
+    status = 504
+    code = "deadline_passed"
+    title = "Deadline passed"
+    default_detail = "The photo's deadline passed before its cartoon was drawn."

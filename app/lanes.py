@@ -1,20 +1,32 @@
-"""Lanes: the threads that work on photos, and the bounded queue before them."""
+"""Lanes: threads that each carry one photo the whole way, and the bounded queue before them.
+
+On a CPU there is one lane per core and nothing waits for company: a batch gains nothing there
+(docs/benchmarks.md). Where networks run in batches, lanes outnumber the cores, because most of them
+wait inside a `Batcher`; the cores are then shared out as permits.
+"""
 
 import asyncio
+import logging
 import math
 import os
+import threading
 import time
+from collections import Counter, deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from app.errors import Overloaded
+from app.errors import DeadlinePassed, Draining, InternalError, Overloaded, Problem, WouldBeLate
+from app.forecast import RunningTime
+from app.ticket import Abandoned, Ticket
+
+log = logging.getLogger("app.lanes")
 
 T = TypeVar("T")
 
 CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
-SMOOTHING = 0.1  # weight of the newest job in the running mean of a job's time
+STUCK_AFTER_S = 120.0  # one photo on one lane; a full queue of largest scenes stays well below
 
 
 def available_cores(quota_file: Path = CGROUP_QUOTA) -> int:
@@ -28,51 +40,232 @@ def available_cores(quota_file: Path = CGROUP_QUOTA) -> int:
         return cores
 
 
-class Lanes:
-    """Runs jobs on `threads` threads; at most `max_queue` more may wait."""
+@dataclass(slots=True, eq=False)
+class _Job:
+    work: Callable[[], Any]
+    ticket: Ticket
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Any]
+    since: float
+    had_to_wait: bool
+    started: float = 0.0
 
-    def __init__(self, threads: int, max_queue: int) -> None:
+    def settle(self, result: Any, error: Exception | None) -> None:
+        """Answer the caller from a lane; one who has left gets nothing."""
+
+        def settle() -> None:
+            if self.future.done():
+                return
+            if error is None:
+                self.future.set_result(result)
+            else:
+                self.future.set_exception(error)
+
+        try:
+            self.loop.call_soon_threadsafe(settle)
+        except RuntimeError:  # the loop is closed: nobody is left to answer
+            log.debug("a job ended after its event loop")
+
+
+class Lanes:
+    """Runs jobs on `threads` threads; at most `max_queue` more may wait, first come first served.
+
+    Attributes:
+        threads: how many lanes there are.
+        max_queue: most jobs that wait.
+        times: how long a job takes on a lane, s.
+        refused: jobs refused, by the code of their problem.
+        cancelled: jobs whose caller left, by the stage they were in.
+    """
+
+    def __init__(
+        self,
+        threads: int,
+        max_queue: int,
+        *,
+        cores: int | None = None,
+        fastest_s: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        """Start the threads.
+
+        Args:
+            threads: how many; 0 takes one per available core.
+            max_queue: most jobs that wait.
+            cores: lanes that may compute at the same time, where there are more lanes; None: all.
+            fastest_s: least time between two jobs that what the lanes share (a batched network)
+                allows, s.
+        """
         self.threads = threads or available_cores()
         self.max_queue = max_queue
-        self._executor = ThreadPoolExecutor(self.threads, thread_name_prefix="lane")
-        self._jobs = 0  # running and waiting; touched on the event loop only
-        self._mean_s = 0.0
+        self.times = RunningTime()
+        self.refused: Counter[str] = Counter()
+        self.cancelled: Counter[str] = Counter()
+        self._fastest_s = fastest_s
+        self._core = None if cores is None else threading.Semaphore(cores)
+        self._changed = threading.Condition()
+        self._waiting: deque[_Job] = deque()
+        self._running: set[_Job] = set()
+        self._closed = False
+        self._dead = 0
+        self._workers = [
+            threading.Thread(target=self._work, name=f"lane-{number}", daemon=True)
+            for number in range(self.threads)
+        ]
+        for worker in self._workers:
+            worker.start()
 
-    def check_room(self) -> None:
-        """Refuse at the door, before a body is read.
+    @property
+    def waiting(self) -> int:
+        """Jobs that no lane has taken yet."""
+        return len(self._waiting)
 
-        Raises:
-            Overloaded: the queue is full; it says when to come back.
-        """
-        if self._jobs >= self.threads + self.max_queue:
-            backlog_s = self._jobs * self._mean_s / self.threads
-            raise Overloaded(retry_after_s=max(1, math.ceil(backlog_s)))
+    @property
+    def running(self) -> int:
+        """Jobs on a lane."""
+        return len(self._running)
 
-    async def run(self, job: Callable[[], T]) -> T:
-        """Run `job` on a lane and await its result.
+    @property
+    def alive(self) -> bool:
+        """False once a lane has died or has been on one job for `STUCK_AFTER_S`."""
+        now = time.monotonic()
+        stuck = any(now - job.started > STUCK_AFTER_S for job in list(self._running))
+        return not stuck and not self._dead
+
+    @property
+    def predicted_wait_s(self) -> float:
+        """How long a job that came now would wait for a lane, s."""
+        if self.running < self.threads and not self._waiting:
+            return 0.0
+        # Half a job for what runs, then one job's time per place before ours.
+        return (len(self._waiting) + 0.5) * max(self.times.mean / self.threads, self._fastest_s())
+
+    def check_room(self, timeout_s: float = math.inf) -> None:
+        """Refuse at the door: before a body is read, or a job queued.
+
+        Args:
+            timeout_s: how long the caller would wait for the answer.
 
         Raises:
             Overloaded: the queue is full.
+            WouldBeLate: by the last jobs' times, the answer would come after `timeout_s`.
+            Draining: the lanes have stopped.
         """
-        self.check_room()
+        wait = self.predicted_wait_s
+        problem: Problem | None = None
+        if self._closed:
+            problem = Draining(retry_after_s=1)
+        elif self.running + self.waiting >= self.threads + self.max_queue:
+            problem = Overloaded(retry_after_s=wait)
+        # A free lane refuses nobody: its time is lost otherwise, and the estimate would never mend.
+        elif wait and (late := wait + self._upper_s() - timeout_s) > 0:
+            problem = WouldBeLate(retry_after_s=late)
+        if problem:
+            self.refused[problem.code] += 1
+            raise problem
+
+    def _upper_s(self) -> float:
+        """A time that few jobs need longer for: half of those admitted would be late otherwise."""
+        return self.times.mean + 2 * self.times.deviation
+
+    async def run(self, work: Callable[[], T], ticket: Ticket) -> T:
+        """Run `work` on a lane and await its result; cancelling the await abandons the job.
+
+        Raises:
+            Overloaded, WouldBeLate, Draining: as `check_room`.
+            DeadlinePassed: the ticket's deadline passed before the work was done.
+        """
+        self.check_room(ticket.left_s)
         loop = asyncio.get_running_loop()
-        future = self._executor.submit(self._timed, job)
-        self._jobs += 1
-        # Not a finally around the await: a caller may leave while its job still holds a thread.
-        future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._leave))
-        return await asyncio.wrap_future(future)
-
-    def _leave(self) -> None:
-        self._jobs -= 1
-
-    def _timed(self, job: Callable[[], T]) -> T:
-        start = time.perf_counter()
+        had_to_wait = self.predicted_wait_s > 0
+        job = _Job(work, ticket, loop, loop.create_future(), time.perf_counter(), had_to_wait)
+        ticket.at = "queue"
+        with self._changed:
+            self._waiting.append(job)
+            self._changed.notify()
         try:
-            return job()
-        finally:
-            took = time.perf_counter() - start
-            self._mean_s += SMOOTHING * (took - self._mean_s) if self._mean_s else took
+            result: T = await job.future
+        except asyncio.CancelledError:
+            self._abandon(job)
+            raise
+        return result
 
-    def close(self) -> None:
-        """Finish what runs, drop what waits."""
-        self._executor.shutdown(wait=True, cancel_futures=True)
+    def _abandon(self, job: _Job) -> None:
+        job.ticket.abandon()
+        with self._changed:
+            if job in self._waiting:
+                self._waiting.remove(job)  # its place is free at once
+        self.cancelled[job.ticket.at] += 1
+
+    def _work(self) -> None:
+        try:
+            while job := self._next():
+                self._carry(job)
+        except BaseException:
+            self._dead += 1
+            log.critical("a lane died", exc_info=True)
+            if self._dead == self.threads:
+                self.stop()  # nobody may wait for ever
+
+    def _next(self) -> _Job | None:
+        with self._changed:
+            while not self._waiting:
+                if self._closed:
+                    return None
+                self._changed.wait(1)  # a killed thread notices when it wakes
+            job = self._waiting.popleft()
+            job.started = time.monotonic()
+            self._running.add(job)
+            return job
+
+    def _carry(self, job: _Job) -> None:
+        start = time.perf_counter()
+        job.ticket.add("queue", start - job.since)
+        result: Any = None
+        error: Exception | None = None
+        try:
+            self._refuse_what_is_late(job)
+            result = self._compute(job)
+            self.times.add(time.perf_counter() - start)
+        except (Abandoned, DeadlinePassed) as stopped:
+            error = stopped  # says nothing of how long a job takes
+        except Exception as failed:  # noqa: BLE001 - it is the caller's to handle
+            self.times.add(time.perf_counter() - start)
+            error = failed
+        except BaseException:  # something kills this thread: its caller must not wait for ever
+            error = InternalError()
+            raise
+        finally:
+            with self._changed:
+                self._running.discard(job)
+            job.settle(result, error)
+
+    def _compute(self, job: _Job) -> Any:
+        if self._core is None:
+            return job.work()
+        job.ticket.core = self._core
+        with self._core:
+            return job.work()
+
+    def _refuse_what_is_late(self, job: _Job) -> None:
+        """Do not begin what has waited and cannot be done in time any more."""
+        job.ticket.check()
+        soonest = self.times.mean - self.times.deviation
+        # As at the door: what found a free lane runs, or a wrong estimate would never mend.
+        if job.had_to_wait and job.ticket.left_s < soonest:
+            raise DeadlinePassed
+
+    def stop(self) -> None:
+        """Take no more, and answer everyone who waits that this server stops."""
+        with self._changed:
+            self._closed = True
+            jobs, self._waiting = list(self._waiting), deque()
+            self._changed.notify_all()
+        for job in jobs:
+            job.settle(None, Draining(retry_after_s=1))
+
+    def close(self, timeout_s: float = 10.0) -> None:
+        """Take no more, answer everyone who waits, let what runs finish within `timeout_s`."""
+        self.stop()
+        deadline = time.monotonic() + timeout_s
+        for worker in self._workers:
+            worker.join(max(0.0, deadline - time.monotonic()))

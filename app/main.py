@@ -1,26 +1,33 @@
 """Where the parts meet: the application and the server that runs it."""
 
+import asyncio
 import logging
+import math
+import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from app.batch import router as batch_router
+from app.engine import Engine
 from app.errors import Problem
-from app.lanes import Lanes
 from app.logs import configure_logs
 from app.middleware import RequestContext
 from app.pipeline import Pipeline, open_pipeline
-from app.routes import Service, answer_problem, router
+from app.routes import answer_problem, router
 from app.settings import Settings
 
 log = logging.getLogger("app.main")
 
 KEEP_ALIVE_S = 65  # longer than the usual proxy's 60 s, or the proxy meets closed connections
+LAST_JOBS_S = 5
 
 
 def create_app(
@@ -33,13 +40,11 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        lanes = Lanes(settings.threads, settings.max_queue)
+        app.state.engine = engine = await asyncio.to_thread(Engine, settings, open_pipeline)
         try:
-            pipeline = await lanes.run(lambda: open_pipeline(settings))
-            app.state.service = Service(settings=settings, pipeline=pipeline, lanes=lanes)
             yield
         finally:
-            lanes.close()
+            await asyncio.to_thread(engine.close)
 
     app = FastAPI(
         title="photo2cartoon",
@@ -48,6 +53,7 @@ def create_app(
     )
     app.add_middleware(RequestContext)
     app.include_router(router, max_body_size=settings.max_body_bytes)
+    app.include_router(batch_router, max_body_size=settings.max_batch_bytes)
     for kind in (Problem, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, answer_problem)
     return app
@@ -56,20 +62,36 @@ def create_app(
 def serve(settings: Settings) -> None:
     """Listen and serve until a signal says stop."""
     configure_logs(settings.log_level)
+    app = create_app(settings)
     config = uvicorn.Config(
-        create_app(settings),
+        app,
         host=settings.host,
         port=settings.port,
         log_config=None,
         access_log=False,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_S,
+        # What still waits after the grace is answered (below); what runs gets this much more.
+        timeout_graceful_shutdown=math.ceil(settings.grace_s) + LAST_JOBS_S,
     )
-    _Server(config).run()
+    _Server(config, settings, lambda: app.state.engine).run()
 
 
 class _Server(uvicorn.Server):
-    """Says where it listens, with the port it really has."""
+    """Says where it listens, with the port it really has, and stops in steps.
+
+    The first signal: not ready from now on, and `drain_delay_s` later no new connections; what was
+    accepted is finished for `grace_s`, then answered as `draining`. A second signal: at once.
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, settings: Settings, engine: Callable[[], Engine]
+    ) -> None:
+        super().__init__(config)
+        self._settings = settings
+        self._engine = engine
+        self._stop_at: float | None = None
+        self._signal = signal.SIGTERM
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -77,3 +99,24 @@ class _Server(uvicorn.Server):
             for listener in server.sockets:
                 host, port = listener.getsockname()[:2]
                 log.info("ready", extra={"fields": {"url": f"http://{host}:{port}"}})
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self._stop_at is None and self.started:
+            self._signal = signal.Signals(sig)
+            self._stop_at = time.monotonic() + self._settings.drain_delay_s
+            self._engine().draining = True
+        else:
+            self.force_exit = True
+            super().handle_exit(sig, frame)
+
+    async def on_tick(self, counter: int) -> bool:
+        if self._stop_at is not None and time.monotonic() >= self._stop_at:
+            super().handle_exit(self._signal, None)
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        log.info("draining", extra={"fields": {"waiting": self._engine().lanes.waiting}})
+        asyncio.get_running_loop().call_later(self._settings.grace_s, self._engine().lanes.stop)
+        await super().shutdown(sockets)
+        if self.force_exit:  # uvicorn then leaves out the lifespan's end
+            self._engine().lanes.close(timeout_s=0)

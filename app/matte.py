@@ -5,13 +5,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.alignment import Alignment, Crop, crop_face
-from app.onnx import OnnxNetwork
+from app.onnx import Network
+from app.ticket import Ticket
 
 EMBEDDED_SIZE = 256  # px; the embedded network takes any size and is best at its own
 
 
 def predict_matte(
-    network: OnnxNetwork, image: NDArray[np.uint8], alignment: Alignment, crop: Crop
+    network: Network,
+    image: NDArray[np.uint8],
+    alignment: Alignment,
+    crop: Crop,
+    ticket: Ticket | None = None,
 ) -> NDArray[np.float32]:
     """Estimate the person's matte in an aligned crop.
 
@@ -23,6 +28,7 @@ def predict_matte(
         image: the photo, `(H, W, 3)` uint8 RGB.
         alignment: where the square lies in it.
         crop: that square at the generator's size, `(S, S)`.
+        ticket: of the request, for a network that is shared.
 
     Returns:
         `(S, S)` float32, 0 (background, or outside the photo) .. 1 (person).
@@ -33,7 +39,7 @@ def predict_matte(
     low, high = source.range
     tensor = seen.pixels.astype(np.float32) * np.float32((high - low) / 255) + np.float32(low)
     tensor = tensor if source.layout == "NHWC" else tensor.transpose(2, 0, 1)
-    answer = network.run(np.ascontiguousarray(tensor[None]))[0][0]
+    answer = network.run(np.ascontiguousarray(tensor[None]), ticket)[0][0]
     mask = answer[..., target.channel] if target.layout == "NHWC" else answer[target.channel]
     low, high = target.range
     matte = np.clip((mask - np.float32(low)) / np.float32(high - low), 0, 1)

@@ -14,8 +14,11 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import BodyTooLarge, InternalError, Problem
+from app.ticket import Ticket
 
 log = logging.getLogger("app.requests")
+
+CLIENT_LEFT = 499  # nginx's code, in the log only: nobody is there to be answered
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -48,7 +51,7 @@ class RequestContext:
         try:
             await self.app(scope, receive, answer.send)
         except ClientDisconnect:
-            answer.status = 499
+            answer.status = CLIENT_LEFT
         except Exception:
             log.exception("unexpected error", extra={"fields": {"request_id": answer.request_id}})
             if answer.started:
@@ -82,9 +85,24 @@ class _Answer:
                 self._replaced = True
                 return
             headers["X-Request-ID"] = self.request_id
+            if ticket := self._scope["state"].get("ticket"):
+                headers["Server-Timing"] = self._server_timing(ticket)
+            if self._draining:
+                headers["Connection"] = "close"  # the next request should find another server
             self.started = True
             self.status = message["status"]
         await self._send(message)
+
+    @property
+    def _draining(self) -> bool:
+        engine = getattr(self._scope["app"].state, "engine", None)
+        return engine is not None and engine.draining
+
+    def _server_timing(self, ticket: Ticket) -> str:
+        """W3C Server Timing: each stage's ms, and all since the request's head was read."""
+        total = (time.perf_counter() - self._start) * 1000
+        stages = ticket.milliseconds() | {"total": round(total, 2)}
+        return ", ".join(f"{name};dur={took}" for name, took in stages.items())
 
     async def send_problem(self, problem: Problem) -> None:
         self._scope["state"]["problem"] = problem.code
@@ -93,14 +111,17 @@ class _Answer:
     def write_log(self) -> None:
         state = self._scope["state"]
         route = self._scope.get("route")
+        left = self.status == CLIENT_LEFT
         fields = {
             "request_id": self.request_id,
             "method": self._scope["method"],
             "route": getattr(route, "path", None),  # never the raw path: it is the caller's text
             "status": self.status,
-            "code": state.get("problem", "ok" if self.status < 400 else "client_left"),
+            "code": "client_left" if left else state.get("problem", "ok"),
             "ms": round((time.perf_counter() - self._start) * 1000, 2),
         }
-        if clock := state.get("clock"):
-            fields["stages_ms"] = clock.milliseconds()
+        if ticket := state.get("ticket"):
+            fields["stages_ms"] = ticket.milliseconds()
+            if left:
+                fields["left_at"] = ticket.at
         log.info("request", extra={"fields": fields})

@@ -1,12 +1,36 @@
-"""OnnxNetwork: one verified model on ONNX Runtime."""
+"""Network: what runs a model. OnnxNetwork: one verified model on ONNX Runtime."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from app.ticket import Ticket
 from models.manifest import ManifestError, Model, TensorContract
+from models.preprocess import GOLDEN_TOLERANCE, probe_input, summarise
+
+PROVIDER = "CPUExecutionProvider"
+
+
+class Network(Protocol):
+    """A model that runs: alone (`OnnxNetwork`), or shared by many threads (`app.batcher`)."""
+
+    @property
+    def model(self) -> Model:
+        """Its entry in the manifest."""
+
+    def run(
+        self, batch: NDArray[np.float32], ticket: Ticket | None = None
+    ) -> list[NDArray[np.float32]]:
+        """Run a batch `(N, ...)` as the contract states it; outputs in the contract's order."""
+
+    def probe(self) -> NDArray[np.float32]:
+        """Return the input of the self test, `(1, ...)`."""
+
+    def warm_up(self) -> None:
+        """Run it once and check the answer."""
 
 
 class OnnxNetwork:
@@ -31,30 +55,47 @@ class OnnxNetwork:
         # 1.07 to 1.12 times as fast and take less memory (docs/benchmarks.md).
         options.enable_mem_reuse = False
         self._session = onnxruntime.InferenceSession(
-            model.read_verified(), options, providers=["CPUExecutionProvider"]
+            model.read_verified(), options, providers=[PROVIDER]
         )
         _check_contract(model.name, model.inputs, self._session.get_inputs())
         _check_contract(model.name, model.outputs, self._session.get_outputs())
         self._output_names = [tensor.name for tensor in model.outputs]
 
-    def run(self, batch: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    def run(
+        self,
+        batch: NDArray[np.float32],
+        ticket: Ticket | None = None,  # noqa: ARG002 - nothing is waited for here
+    ) -> list[NDArray[np.float32]]:
         """Run a batch `(N, ...)` as the contract states it; outputs in the contract's order."""
         feed = {self.model.inputs[0].name: batch}
         outputs: list[NDArray[np.float32]] = self._session.run(self._output_names, feed)
         return outputs
 
+    def probe(self) -> NDArray[np.float32]:
+        """Return the input of the self test: a drawn head, `(1, ...)`."""
+        contract = self.model.inputs[0]
+        return probe_input(contract.shape, contract.layout, contract.range)
+
     def warm_up(self) -> None:
-        """Run one blank input through the network.
+        """Run the self test: this machine must answer as the one did that wrote the manifest.
 
         Raises:
-            ManifestError: an output is not finite.
+            ManifestError: an output is not finite, is flat, or is not the manifest's.
         """
-        contract = self.model.inputs[0]
-        sizes = {"N": 1, "H": 256, "W": 256}
-        shape = [sizes[size] if isinstance(size, str) else size for size in contract.shape]
-        for output in self.run(np.zeros(shape, contract.dtype)):
+        golden = self.model.golden or (None,) * len(self.model.outputs)
+        answers = zip(self.model.outputs, self.run(self.probe()), golden, strict=True)
+        for contract, output, expected in answers:
+            name = f"model {self.model.name}: output {contract.name}"
             if not np.isfinite(output).all():
-                raise ManifestError(f"model {self.model.name}: output is not finite")
+                raise ManifestError(f"{name} is not finite")
+            if output.size > 1 and not np.ptp(output):
+                raise ManifestError(f"{name} is flat")
+            if expected is None:
+                continue
+            low, high = contract.range
+            off = np.abs(summarise(output) - np.array(expected)).mean() / (high - low)
+            if not off <= GOLDEN_TOLERANCE:
+                raise ManifestError(f"{name} is {off * 255:.1f} grey levels off the manifest's")
 
 
 def _check_contract(

@@ -9,21 +9,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.alignment import Alignment, Crop, crop_face, estimate_alignment
-from app.clock import StageClock
+from app.batcher import Batcher
 from app.decode import decode_image, read_long_side
 from app.encode import encode_image
-from app.errors import FaceTooSmall
+from app.errors import FaceTooSmall, UnusableOutput
 from app.face import Face, FaceDetector, select_faces
 from app.matte import predict_matte
-from app.onnx import OnnxNetwork
+from app.onnx import Network, OnnxNetwork
 from app.options import Options
 from app.scene import lay_back
 from app.settings import Settings
+from app.ticket import Ticket
 from models.manifest import Model, describe_generator, load_manifest, load_model
 from models.preprocess import composite, to_image, to_tensor
 
 GENERATOR = "photo2cartoon-starter-lite"
 DETECTION_LONG_SIDE = 1280  # px; the detectors shrink the photo to 384 anyhow
+
+FLAT = 2 / 127.5  # a drawing spans more than two grey levels
 
 Image = NDArray[np.uint8]
 
@@ -51,8 +54,8 @@ class Pipeline:
     def __init__(
         self,
         detector: FaceDetector,
-        matte: OnnxNetwork,
-        generator: OnnxNetwork,
+        matte: Network,
+        generator: Network,
         *,
         max_pixels: int,
         min_face_px: int,
@@ -63,11 +66,17 @@ class Pipeline:
         self.max_pixels = max_pixels
         self.min_face_px = min_face_px
         self.size = generator.model.image_size
+        self.unusable = 0  # outputs of the generator that were no drawing
 
     @property
-    def networks(self) -> list[OnnxNetwork]:
+    def networks(self) -> list[Network]:
         """Everything that runs."""
         return [*self.detector.networks, self.matte, self.generator]
+
+    @property
+    def batchers(self) -> list[Batcher]:
+        """Those networks that run the photos of many lanes as batches."""
+        return [network for network in self.networks if isinstance(network, Batcher)]
 
     @property
     def models(self) -> list[Model]:
@@ -75,64 +84,64 @@ class Pipeline:
         return [network.model for network in self.networks]
 
     def cartoonize(
-        self, photo: bytes, options: Options | None = None, clock: StageClock | None = None
+        self, photo: bytes, options: Options | None = None, ticket: Ticket | None = None
     ) -> list[bytes]:
         """Turn a photo's bytes into encoded pictures: one a chosen face, one in all for a scene.
 
         Raises:
             Problem: any of the family in `app.errors` whose cause lies in the photo.
         """
-        options, clock = options or Options(), clock or StageClock()
-        pictures = self.draw(photo, options, clock)
-        with clock.stage("encode"):
+        options, ticket = options or Options(), ticket or Ticket()
+        pictures = self.draw(photo, options, ticket)
+        with ticket.stage("encode"):
             output_format = options.format or "png"
             return [encode_image(picture, output_format, options.quality) for picture in pictures]
 
-    def draw(self, photo: bytes, options: Options, clock: StageClock) -> list[Image]:
+    def draw(self, photo: bytes, options: Options, ticket: Ticket) -> list[Image]:
         """As `cartoonize`, before encoding: `(H, W, 3)` RGB or, where transparent, `(H, W, 4)`."""
-        image, portraits = self.prepare(photo, options, clock)
-        with clock.stage("generate"):
-            outputs = [self.generate(portrait.tensor) for portrait in portraits]
-        with clock.stage("compose"):
+        image, portraits = self.prepare(photo, options, ticket)
+        with ticket.stage("generate"):
+            outputs = [self.generate(portrait.tensor, ticket) for portrait in portraits]
+        with ticket.stage("compose"):
             return finish(image, portraits, outputs, options)
 
     def prepare(
-        self, photo: bytes, options: Options, clock: StageClock
+        self, photo: bytes, options: Options, ticket: Ticket
     ) -> tuple[Image, list[Portrait]]:
         """Everything before the generator: the decoded photo and its chosen faces."""
         # A scene answers with the photo, so it is needed in full; else a smaller one will do.
         long_side = None if options.compose == "scene" else DETECTION_LONG_SIDE
-        with clock.stage("decode"):
+        with ticket.stage("decode"):
             image = decode_image(photo, self.max_pixels, long_side)
-        with clock.stage("detect"):
+        with ticket.stage("detect"):
             found = self.detector.detect(image, every=options.faces != "largest")
             faces = select_faces(found, options.faces)
-        with clock.stage("decode"):
+        with ticket.stage("decode"):
             image, faces = self._decode_finer(photo, image, faces)
-        return image, self._prepare_faces(image, faces, options, clock)
+        return image, self._prepare_faces(image, faces, options, ticket)
 
     def _prepare_faces(
-        self, image: Image, faces: list[Face], options: Options, clock: StageClock
+        self, image: Image, faces: list[Face], options: Options, ticket: Ticket
     ) -> list[Portrait]:
         """Prepare each face; of all, those too small are left out: a passer-by costs nobody's."""
         if options.faces != "all":
-            return [self.prepare_face(image, face, clock) for face in faces]
+            return [self.prepare_face(image, face, ticket) for face in faces]
         portraits = []
         for face in faces:
             with suppress(FaceTooSmall):
-                portraits.append(self.prepare_face(image, face, clock))
+                portraits.append(self.prepare_face(image, face, ticket))
         if not portraits:
             raise FaceTooSmall
         return portraits
 
-    def prepare_face(self, image: Image, face: Face, clock: StageClock) -> Portrait:
+    def prepare_face(self, image: Image, face: Face, ticket: Ticket) -> Portrait:
         """Align, crop and matte one face of `image` `(H, W, 3)` uint8 RGB."""
-        with clock.stage("align"):
+        with ticket.stage("align"):
             alignment = estimate_alignment(face, (image.shape[1], image.shape[0]), self.min_face_px)
             crop = crop_face(image, alignment, self.size)
-        with clock.stage("matte"):
-            matte = predict_matte(self.matte, image, alignment, crop)
-        with clock.stage("compose"):
+        with ticket.stage("matte"):
+            matte = predict_matte(self.matte, image, alignment, crop, ticket)
+        with ticket.stage("compose"):
             return Portrait(to_tensor(composite(crop.pixels, matte)), matte, crop, alignment)
 
     def _decode_finer(
@@ -148,11 +157,23 @@ class Pipeline:
         factor = np.array([finer.shape[1], finer.shape[0]]) / size
         return finer, [face.scaled(factor) for face in faces]
 
-    def generate(self, tensor: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Run the generator on one tensor `(3, S, S)`; the same shape comes back."""
-        (output,) = self.generator.run(tensor[None])
-        first: NDArray[np.float32] = output[0]
-        return first
+    def generate(
+        self, tensor: NDArray[np.float32], ticket: Ticket | None = None
+    ) -> NDArray[np.float32]:
+        """Run the generator on one tensor `(3, S, S)`; the same shape comes back.
+
+        An answer that is not finite, or flat, is asked for once more.
+
+        Raises:
+            UnusableOutput: the second one was no better.
+        """
+        for _ in range(2):
+            (outputs,) = self.generator.run(tensor[None], ticket)
+            output: NDArray[np.float32] = outputs[0]
+            if np.isfinite(output).all() and np.ptp(output) > FLAT:
+                return output
+            self.unusable += 1
+        raise UnusableOutput
 
     def warm_up(self) -> None:
         """Run every network once.
@@ -162,6 +183,11 @@ class Pipeline:
         """
         for network in self.networks:
             network.warm_up()
+
+    def close(self) -> None:
+        """End the batchers' threads."""
+        for batcher in self.batchers:
+            batcher.close()
 
 
 def finish(
@@ -200,10 +226,17 @@ def open_pipeline(settings: Settings) -> Pipeline:
     generator = manifest[GENERATOR]
     if settings.generator:
         generator = describe_generator(settings.generator, generator)
+
+    def shared(model: Model) -> Network:
+        network = OnnxNetwork(model)
+        if settings.max_batch == 1:
+            return network
+        return Batcher(network, settings.max_batch, settings.max_batch_wait_ms / 1000)
+
     pipeline = Pipeline(
         FaceDetector(*(OnnxNetwork(manifest[name]) for name in names)),
-        OnnxNetwork(matte),
-        OnnxNetwork(generator),
+        shared(matte),
+        shared(generator),
         max_pixels=settings.max_pixels,
         min_face_px=settings.min_face_px,
     )

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from app.clock import StageClock
 from app.encode import encode_image
 from app.options import Options
 from app.pipeline import finish, open_pipeline
 from app.settings import Settings
+from app.ticket import Ticket
 from models.preprocess import composite
 
 PHOTO_NAME = "p2c_photo.png"
@@ -73,8 +73,8 @@ class Photo2CartoonPredictor:
         chosen = Options(**options)
         if chosen.faces == "all" and chosen.compose == "portrait":
             raise ValueError("faces='all' needs compose='scene': run returns one picture")
-        clock = StageClock()
-        photo, portraits = self.pipeline.prepare(to_bytes(image), chosen, clock)
+        ticket = Ticket()
+        photo, portraits = self.pipeline.prepare(to_bytes(image), chosen, ticket)
         outputs = [self.pipeline.generate(portrait.tensor) for portrait in portraits]
         (cartoon,) = finish(photo, portraits, outputs, chosen)
         if self.output_path is not None:

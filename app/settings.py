@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -23,8 +23,35 @@ class Settings(BaseSettings):
     max_queue: int = Field(
         64, ge=0, description="Photos that may wait for a thread; more are refused with 503."
     )
+    deadline_ms: int = Field(
+        30_000,
+        ge=1,
+        description="How long a caller waits for the answer, ms, if it does not say: 503, 504.",
+    )
+    max_deadline_ms: int = Field(
+        120_000, ge=1, description="Longest wait that a caller may ask for, ms."
+    )
+    max_batch: Literal[1, 2, 4, 8, 16, 32] = Field(
+        1, description="Most photos a network takes at once; on a CPU more than 1 gains nothing."
+    )
+    max_batch_wait_ms: float = Field(
+        0, ge=0, description="How long a network that is free waits for a fuller batch, ms."
+    )
+    max_photos: int = Field(16, ge=1, description="Most photos of one `/cartoonize/batch`.")
+    cache_bytes: int = Field(
+        0, ge=0, description="Memory for finished pictures, bytes; 0 keeps none."
+    )
     max_body_bytes: int = Field(
         20_000_000, ge=1_000, description="Largest request body, bytes; larger is refused with 413."
+    )
+    max_batch_bytes: int = Field(
+        100_000_000, ge=1_000, description="Largest body of a `/cartoonize/batch`, bytes."
+    )
+    max_buffered_bytes: int = Field(
+        256_000_000, ge=1_000, description="Most bytes of all bodies at hand; more are refused."
+    )
+    upload_timeout_s: float = Field(
+        60, gt=0, description="How long a body may take to arrive, s; longer is ended with 408."
     )
     max_pixels: int = Field(
         50_000_000,
@@ -41,9 +68,24 @@ class Settings(BaseSettings):
     matte_model: Path | None = Field(
         None, description="A matte network (ONNX) in place of the embedded one (docs/method.md)."
     )
+    drain_delay_s: float = Field(
+        0, ge=0, description="After SIGTERM: how long to go on while others learn of it, s."
+    )
+    grace_s: float = Field(
+        30, ge=0, description="After that: how long to finish what was accepted, s."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severe log lines to write."
     )
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        largest = max(self.max_body_bytes, self.max_batch_bytes)
+        if self.max_buffered_bytes < largest:
+            raise ValueError("P2C_MAX_BUFFERED_BYTES must hold the largest body that is accepted")
+        if self.max_deadline_ms < self.deadline_ms:
+            raise ValueError("P2C_MAX_DEADLINE_MS must not be below P2C_DEADLINE_MS")
+        return self
 
     @model_validator(mode="before")
     @classmethod

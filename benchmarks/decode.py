@@ -21,11 +21,11 @@ from rich.console import Console
 from rich.table import Table
 
 from app import pipeline as pipeline_module
-from app.clock import StageClock
 from app.encode import encode_image
 from app.options import Options
 from app.pipeline import Pipeline, finish, open_pipeline
 from app.settings import Settings
+from app.ticket import Ticket
 from benchmarks.stages import EXAMPLE
 
 SIZES = {"2 MP": (1632, 1224), "12 MP": (4032, 3024)}
@@ -69,8 +69,8 @@ def make_jpeg(photo: Path, size: tuple[int, int], *, progressive: bool) -> bytes
 
 def all_but_generate(pipeline: Pipeline, data: bytes) -> None:
     """Run every stage but the generator; its input stands for its output."""
-    clock = StageClock()
-    image, portraits = pipeline.prepare(data, Options(), clock)
+    ticket = Ticket()
+    image, portraits = pipeline.prepare(data, Options(), ticket)
     encode_image(finish(image, portraits, [portraits[0].tensor], Options())[0], "png")
 
 

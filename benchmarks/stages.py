@@ -16,12 +16,12 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from app.clock import StageClock
 from app.decode import decode_image
 from app.encode import encode_image
 from app.errors import Problem
 from app.pipeline import Pipeline, open_pipeline
 from app.settings import Settings
+from app.ticket import Ticket
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "photos" / "astronaut.jpg"
 SHEET_CELLS, SHEET_COLUMNS, CELL_PX = 60, 6, 160
@@ -43,13 +43,13 @@ def main(
     every = max(1, len(photos) // SHEET_CELLS)
     for number, path in enumerate(track(photos, "photos", transient=True)):
         data = read_photo(path, left_half)
-        clock = StageClock()
+        ticket = Ticket()
         try:
-            (cartoon,) = pipeline.cartoonize(data, clock=clock)
+            (cartoon,) = pipeline.cartoonize(data, ticket=ticket)
         except Problem as problem:
             missed.append(f"{path.name}: {problem.code}")
             continue
-        for stage, seconds in clock.seconds.items():
+        for stage, seconds in ticket.seconds.items():
             times.setdefault(stage, []).append(seconds * 1000)
         if sheet and number % every == 0 and len(pairs) < SHEET_CELLS:
             pairs.append(side_by_side(data, cartoon, pipeline))

@@ -54,7 +54,12 @@ class TensorContract:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One entry of the manifest."""
+    """One entry of the manifest.
+
+    Attributes:
+        golden: what the self test must give (`models.preprocess.summarise`), by output; None where
+            nobody wrote it down, as for an operator's own model.
+    """
 
     name: str
     role: Role
@@ -67,6 +72,7 @@ class Model:
     inputs: tuple[TensorContract, ...]
     outputs: tuple[TensorContract, ...]
     style: str = "-"
+    golden: tuple[tuple[float, ...], ...] | None = None
 
     @property
     def image_size(self) -> int:
@@ -192,6 +198,7 @@ def describe_generator(path: Path, like: Model) -> Model:
         licence="the operator's",
         source="the operator's",
         made_by="the operator's",
+        golden=None,
     )
 
 
@@ -214,6 +221,8 @@ def load_model(path: Path) -> Model:
 def _parse_model(entry: dict[str, Any], folder: Path) -> Model:
     fields = _plain_fields(entry)
     fields["path"] = folder / fields.pop("file")
+    if golden := fields.get("golden"):
+        fields["golden"] = tuple(tuple(numbers) for numbers in golden)
     return Model(**fields)
 
 

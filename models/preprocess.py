@@ -8,6 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 WHITE = (255, 255, 255)
+GOLDEN_TOLERANCE = 2 / 255  # of a tensor's range: two grey levels; kernels differ between machines
+GOLDEN_NUMBERS = 64
+FREE_SIZES = {"N": 1, "H": 256, "W": 256}  # of the self test's input
+PROBE_ELLIPSES = (  # centre, radii, colour; px of a picture of 256 x 256: x, y, RGB
+    ((128, 290), (100, 110), (60, 80, 160)),  # shoulders
+    ((128, 98), (76, 88), (50, 35, 30)),  # hair
+    ((128, 120), (62, 80), (220, 180, 150)),  # face
+    ((104, 110), (10, 6), (40, 30, 30)),  # eyes
+    ((152, 110), (10, 6), (40, 30, 30)),
+    ((128, 158), (18, 7), (170, 70, 70)),  # mouth
+)
 
 
 def composite(
@@ -45,3 +56,35 @@ def to_image(tensor: NDArray[np.float32]) -> NDArray[np.float32]:
     """
     image = (tensor.transpose(1, 2, 0) + np.float32(1)) * np.float32(127.5)
     return np.ascontiguousarray(image.clip(0, 255))
+
+
+def probe_input(
+    shape: tuple[int | str, ...], layout: str, value_range: tuple[float, float]
+) -> NDArray[np.float32]:
+    """Draw the self test's input: a head of ellipses, the same on every machine to the last bit.
+
+    Args:
+        shape: of the tensor `(N, ...)`, three channels; free sizes become those of `FREE_SIZES`.
+        layout: `NCHW` or `NHWC`.
+        value_range: black and white.
+
+    Returns:
+        float32 of that shape.
+    """
+    sizes = [FREE_SIZES[size] if isinstance(size, str) else size for size in shape]
+    height, width = sizes[1:3] if layout == "NHWC" else sizes[2:4]
+    y, x = np.indices((height, width)) * 256 // np.array([height, width])[:, None, None]
+    picture = np.full((height, width, 3), 255)
+    for (cx, cy), (rx, ry), colour in PROBE_ELLIPSES:
+        inside = ((x - cx) * ry) ** 2 + ((y - cy) * rx) ** 2 < (rx * ry) ** 2
+        picture[inside] = colour
+    low, high = value_range
+    tensor = (picture * np.float32((high - low) / 255) + np.float32(low)).astype(np.float32)
+    tensor = tensor if layout == "NHWC" else tensor.transpose(2, 0, 1)
+    return np.repeat(tensor[None], sizes[0], axis=0)
+
+
+def summarise(output: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Boil an output down to at most `GOLDEN_NUMBERS` means over its parts, in memory's order."""
+    flat = output.astype(np.float64).reshape(-1)
+    return np.array([part.mean() for part in np.array_split(flat, min(GOLDEN_NUMBERS, flat.size))])

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from queue import Queue
+from typing import Self
 
 import pytest
 from starlette.testclient import TestClient
@@ -81,6 +82,12 @@ class Server:
             if '"event": "ready"' in text:
                 self._ready.put(json.loads(text)["url"])
         self._ready.put(None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()
 
     def stop(self) -> int:
         """Ask it to stop and wait for its end; its exit code."""

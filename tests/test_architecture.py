@@ -14,20 +14,22 @@ from tests.conftest import ROOT
 SHARED = {"models.manifest", "models.preprocess"}
 # From the bottom up; a file imports only from lines above its own.
 LAYERS = [
-    {"errors", "settings", "clock", "logs"},
+    {"errors", "settings", "forecast", "logs"},
+    {"ticket", "results"},
     {"warp", "onnx", "decode", "encode", "lanes"},
-    {"options", "blazeface", "facemesh"},
+    {"options", "blazeface", "facemesh", "batcher"},
     {"face"},
     {"alignment"},
     {"matte", "scene"},
-    {"pipeline"},
-    {"predictor", "bulk", "middleware", "openapi"},
+    {"pipeline", "etag"},
+    {"predictor", "bulk", "engine", "middleware", "openapi", "reading"},
     {"routes"},
+    {"batch"},
     {"main"},
     {"cli"},
     {"__main__"},
 ]
-WEB_FILES = {"main", "routes", "middleware", "openapi"}
+WEB_FILES = {"main", "routes", "batch", "reading", "middleware", "openapi"}
 APP_FILES = sorted((ROOT / "app").glob("*.py"))
 
 

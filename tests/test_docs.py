@@ -4,6 +4,7 @@ import re
 import shlex
 import subprocess
 import threading
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,7 @@ def shell(command: list[str], folder: Path, url: str) -> subprocess.CompletedPro
 def test_the_readme_has_its_commands() -> None:
     assert "make serve" in COMMANDS
     assert "make test" in COMMANDS
-    assert len(CURLS) == 6
+    assert len(CURLS) == 7
 
 
 @pytest.mark.parametrize("command", CURLS)
@@ -50,7 +51,10 @@ def test_each_curl_line_of_the_readme_works(server: Server, tmp_path: Path, comm
     for name in OUTPUTS.keys() & set(words):
         with Image.open(tmp_path / name) as image:
             assert (image.format, image.width) == OUTPUTS[name]
-    assert OUTPUTS.keys() & set(words) or '"ready"' in done.stdout
+    if "cartoons.zip" in words:
+        assert zipfile.ZipFile(tmp_path / "cartoons.zip").namelist()[:2] == ["0.png", "1.png"]
+    else:
+        assert OUTPUTS.keys() & set(words) or '"ready"' in done.stdout
 
 
 def test_the_readme_tree_is_the_disk() -> None:

@@ -1,13 +1,18 @@
 """A real server process, real sockets, real signals."""
 
 import io
+import json
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import httpx2
 import numpy as np
@@ -91,25 +96,6 @@ def test_a_caller_that_leaves_harms_nobody(server: Server, photo: bytes) -> None
     assert post(server.url, photo).status_code == 200
 
 
-def test_what_was_accepted_is_finished_before_the_server_stops(photo: bytes) -> None:
-    server = Server(P2C_THREADS="1")
-    answers: list[int] = []
-    callers = [
-        threading.Thread(target=lambda: answers.append(post(server.url, photo).status_code))
-        for _ in range(6)
-    ]
-    for caller in callers:
-        caller.start()
-    process = psutil.Process(server.process.pid)
-    while sum(c.status == "ESTABLISHED" for c in process.net_connections()) < len(callers):
-        time.sleep(0.001)
-    code = server.stop()
-    for caller in callers:
-        caller.join()
-    assert answers == [200] * 6
-    assert code in (0, -signal.SIGTERM)
-
-
 def test_logs_are_json_lines_and_hold_no_names(photo: bytes) -> None:
     server = Server()
     httpx2.post(f"{server.url}/cartoonize?secret=1", files={"photo": ("secret.jpg", photo)})
@@ -140,3 +126,163 @@ def test_a_wrong_setting_stops_the_start(environment: dict[str, str], message: s
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def request_bytes(photo: bytes) -> bytes:
+    """A whole request, for those who watch the connection themselves."""
+    head = "POST /cartoonize HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\n"
+    return f"{head}Content-Length: {len(photo)}\r\n\r\n".encode() + photo
+
+
+def connect(url: str) -> socket.socket:
+    host, port = url.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), timeout=60)
+
+
+def read_answer(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers and body of the next answer on a connection."""
+    with connection.makefile("rb") as stream:
+        status = int(stream.readline().split()[1])
+        headers = {}
+        while (line := stream.readline().decode().strip()) != "":
+            name, _, value = line.partition(": ")
+            headers[name.lower()] = value
+        return status, headers, stream.read(int(headers["content-length"]))
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def ready(url: str) -> dict[str, Any]:
+    state: dict[str, Any] = httpx2.get(f"{url}/readyz").json()
+    return state
+
+
+@pytest.fixture(scope="module")
+def small_photo(photo: bytes) -> bytes:
+    """The face alone: quick to draw."""
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(photo)).crop((150, 20, 300, 200)).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+@contextmanager
+def requests_under_way(url: str, photo: bytes, count: int) -> Iterator[list[socket.socket]]:
+    """Send `count` requests, each on a connection of its own; nobody reads the answers yet."""
+    with ExitStack() as stack:
+        connections = [stack.enter_context(connect(url)) for _ in range(count)]
+        for connection in connections:
+            connection.sendall(request_bytes(photo))
+        yield connections
+
+
+def test_draining_under_load_loses_nothing_that_was_accepted(
+    small_photo: bytes, pipeline: Pipeline
+) -> None:
+    (expected,) = pipeline.cartoonize(small_photo)
+    long = {"P2C_MAX_QUEUE": "300", "P2C_GRACE_S": "120", "P2C_DEADLINE_MS": "120000"}
+    with (
+        Server(P2C_DRAIN_DELAY_S="1", **long) as server,
+        requests_under_way(server.url, small_photo, 200) as connections,
+    ):
+        wait_for(lambda: ready(server.url)["waiting"] >= 150)
+        os.kill(server.process.pid, signal.SIGTERM)
+        wait_for(lambda: ready(server.url)["status"] == "draining")
+        with connect(server.url) as late:  # others still send: they have not learnt of it yet
+            late.sendall(request_bytes(small_photo))
+            for connection in (*connections, late):
+                status, _, picture = read_answer(connection)
+                assert (status, picture) == (200, expected)
+        assert server.process.wait(60) in (0, -signal.SIGTERM)
+
+
+def test_what_the_grace_does_not_cover_is_answered(small_photo: bytes) -> None:
+    with (
+        Server(P2C_THREADS="1", P2C_MAX_QUEUE="300", P2C_GRACE_S="0.2") as server,
+        requests_under_way(server.url, small_photo, 80) as connections,
+    ):
+        wait_for(lambda: ready(server.url)["waiting"] >= 60)
+        os.kill(server.process.pid, signal.SIGTERM)
+        answers = [read_answer(connection) for connection in connections]
+        assert {status for status, _, _ in answers} == {200, 503}
+        for status, headers, body in answers:
+            if status == 503:
+                assert json.loads(body)["code"] == "draining"
+                assert int(headers["retry-after"]) >= 1
+        server.process.wait(30)
+
+
+def test_a_second_signal_stops_at_once(small_photo: bytes) -> None:
+    with (
+        Server(P2C_DRAIN_DELAY_S="600", P2C_MAX_QUEUE="300") as server,
+        requests_under_way(server.url, small_photo, 100),
+    ):
+        os.kill(server.process.pid, signal.SIGTERM)
+        wait_for(lambda: ready(server.url)["status"] == "draining")
+        os.kill(server.process.pid, signal.SIGTERM)
+        assert server.process.wait(30) in (0, -signal.SIGTERM)
+
+
+def test_who_leaves_frees_the_slot_at_every_stage(photo: bytes) -> None:
+    whole = request_bytes(photo)
+    with Server(P2C_THREADS="1", P2C_MAX_QUEUE="1") as server:
+
+        def idle() -> bool:
+            state = ready(server.url)
+            return (state["waiting"], state["running"]) == (0, 0)
+
+        for part in (10, len(whole) // 2):  # while the head, the body is read
+            with connect(server.url) as connection:
+                connection.sendall(whole[:part])
+            wait_for(idle)
+        for _ in range(30):  # while it is drawn, wherever that is
+            with connect(server.url) as connection:
+                connection.sendall(whole)
+                time.sleep(random.uniform(0.0, 0.12))
+            wait_for(idle)
+        with requests_under_way(server.url, photo, 1) as (running,):
+            wait_for(lambda: ready(server.url)["running"] == 1)
+            with requests_under_way(server.url, photo, 1):  # while it waits
+                pass
+            wait_for(lambda: ready(server.url)["waiting"] == 0)
+            assert read_answer(running)[0] == 200
+        assert post(server.url, photo).status_code == 200
+    left = [line for line in map(json.loads, server.lines) if line.get("status") == 499]
+    assert {line["code"] for line in left} == {"client_left"}
+    stages = {line.get("left_at") for line in left}
+    assert stages & {"queue", "decode", "detect", "align", "matte", "generate"}
+
+
+KILL_A_LANE = """
+import ctypes, threading
+def kill():
+    lane = next(thread for thread in threading.enumerate() if thread.name == "lane-0")
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(
+        ctypes.c_ulong(lane.ident), ctypes.py_object(SystemExit))
+threading.Timer(3, kill).start()
+from app.cli import main; main()
+"""
+
+
+def test_a_dead_lane_fails_the_liveness_probe(small_photo: bytes) -> None:
+    with Server(program=KILL_A_LANE, P2C_THREADS="2") as server:
+        wait_for(lambda: httpx2.get(f"{server.url}/livez").status_code == 503)
+        assert httpx2.get(f"{server.url}/readyz").json()["status"] == "dead"
+        assert post(server.url, small_photo).status_code == 200  # the other lane works on
+    assert any("a lane died" in line for line in server.lines)
+
+
+def test_a_full_queue_refuses_and_says_when_to_return(photo: bytes) -> None:
+    with (
+        Server(P2C_THREADS="1", P2C_MAX_QUEUE="3") as server,
+        requests_under_way(server.url, photo, 12) as connections,
+    ):
+        answers = [read_answer(connection) for connection in connections]
+    codes = ["ok" if status == 200 else json.loads(body)["code"] for status, _, body in answers]
+    assert set(codes) == {"ok", "overloaded"}
+    assert codes.count("ok") >= 4
+    assert all("retry-after" in headers for status, headers, _ in answers if status == 503)

@@ -1,17 +1,21 @@
 """The service over HTTP, in process, on the real pipeline."""
 
+import asyncio
 import io
 import json
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import httpx2
+import numpy as np
 import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
+from app.engine import Engine
+from app.errors import Overloaded
 from app.main import create_app
 from app.options import parse_options
 from app.pipeline import Pipeline
@@ -43,7 +47,7 @@ def test_a_multipart_photo_becomes_a_png(client: TestClient, photo: bytes) -> No
     response = client.post("/cartoonize", **upload(photo))
     assert response.status_code == 200
     assert response.headers["content-type"] == "image/png"
-    assert response.headers["cache-control"] == "no-store"
+    assert response.headers["cache-control"] == "private, no-cache"
     assert Image.open(io.BytesIO(response.content)).size == (256, 256)
 
 
@@ -192,7 +196,8 @@ def test_the_request_id_is_the_callers_where_it_is_plain(client: TestClient) -> 
 def test_probes(client: TestClient, pipeline: Pipeline) -> None:
     assert client.get("/livez").json() == {"status": "alive"}
     ready = client.get("/readyz").json()
-    assert ready["status"] == "ready"
+    assert (ready["status"], ready["waiting"], ready["running"]) == ("ready", 0, 0)
+    assert ready["predicted_wait_ms"] == 0
     assert ready["models"] == {model.name: model.sha256 for model in pipeline.models}
 
 
@@ -210,23 +215,32 @@ def test_a_failing_model_stops_the_start(settings: Settings) -> None:
 class Stub:
     """A pipeline whose work is whatever a test wants."""
 
+    batchers = ()
+
     def __init__(self, work: Any) -> None:
         self.cartoonize = work
+
+    def close(self) -> None:
+        pass
+
+
+def engine_of(client: TestClient) -> Engine:
+    app: Any = client.app
+    engine: Engine = app.state.engine
+    return engine
 
 
 @pytest.fixture
 def stubbed(client: TestClient) -> Iterator[Any]:
     """Let a test replace the work behind the running app."""
-    app: Any = client.app
-    service = app.state.service
+    engine = engine_of(client)
+    pipeline = engine.pipeline
 
     def replace(work: Any) -> None:
-        app.state.service = service.model_construct(
-            settings=service.settings, pipeline=Stub(work), lanes=service.lanes
-        )
+        engine.pipeline = Stub(work)  # type: ignore[assignment]
 
     yield replace
-    app.state.service = service
+    engine.pipeline = pipeline
 
 
 def test_a_bug_is_answered_without_internals(
@@ -255,11 +269,8 @@ def test_a_full_service_refuses_and_says_when_to_return(pipeline: Pipeline, phot
         return [b"cartoon"]
 
     with TestClient(create_app(settings, lambda _: pipeline)) as client:
-        app: Any = client.app
-        service = app.state.service
-        app.state.service = service.model_construct(
-            settings=settings, pipeline=Stub(slow), lanes=service.lanes
-        )
+        engine = engine_of(client)
+        engine.pipeline = Stub(slow)  # type: ignore[assignment]
         first: list[httpx2.Response] = []
         thread = threading.Thread(
             target=lambda: first.append(client.post("/cartoonize", content=photo, headers=PNG))
@@ -294,7 +305,7 @@ def test_openapi_names_every_answer_and_option(client: TestClient) -> None:
     body = operation["requestBody"]["content"]
     assert set(body) == {"multipart/form-data", "image/*"}
     assert set(operation["responses"]) == {
-        "200", "400", "406", "413", "415", "422", "500", "503"
+        "200", "304", "400", "406", "408", "413", "415", "422", "500", "503", "504"
     }  # fmt: skip
     assert set(operation["responses"]["200"]["content"]) == {
         "image/png",
@@ -302,7 +313,8 @@ def test_openapi_names_every_answer_and_option(client: TestClient) -> None:
         "image/webp",
     }
     options = {"faces", "compose", "background", "format", "quality"}
-    assert {parameter["name"] for parameter in operation["parameters"]} == options
+    headers = {"X-Request-Timeout-Ms", "If-None-Match"}
+    assert {parameter["name"] for parameter in operation["parameters"]} == options | headers
     assert set(body["multipart/form-data"]["schema"]["properties"]) == options | {"photo"}
 
 
@@ -366,3 +378,148 @@ def test_transparency_and_accept_must_agree(client: TestClient, photo: bytes) ->
     assert_problem(response, 406, "not_acceptable")
     response = client.post(url, content=photo, headers={**PNG, "accept": "image/*"})
     assert response.headers["content-type"] == "image/png"
+
+
+def test_server_timing_names_every_stage(client: TestClient, photo: bytes) -> None:
+    answer = client.post("/cartoonize", content=photo, headers=PNG)
+    timing = dict(part.split(";dur=") for part in answer.headers["server-timing"].split(", "))
+    stages = ["read", "queue", "decode", "detect", "align", "matte", "compose", "generate"]
+    assert list(timing) == [*stages, "encode", "total"]
+    times = [float(ms) for ms in timing.values()]
+    assert times[-1] >= sum(times[:-1]) * 0.99 > 0
+    refused = client.post("/cartoonize", content=picture(), headers=PNG)
+    assert "detect;dur=" in refused.headers["server-timing"]  # a problem says it as well
+    assert "server-timing" not in client.get("/livez").headers
+
+
+def test_the_etag_names_the_answer(client: TestClient, photo: bytes, stubbed: Any) -> None:
+    first = client.post("/cartoonize", content=photo, headers=PNG)
+    etag = first.headers["etag"]
+    assert client.post("/cartoonize", **upload(photo)).headers["etag"] == etag
+    others = ["?format=jpeg", "?background=transparent", "?quality=50"]
+    etags = [
+        client.post(f"/cartoonize{query}", content=photo, headers=PNG).headers["etag"]
+        for query in others
+    ]
+    other = client.post("/cartoonize", content=photo + b" ", headers=PNG).headers["etag"]
+    assert len({etag, other, *etags}) == 5
+
+    def fail(*_: Any) -> None:
+        pytest.fail("it was drawn again")
+
+    stubbed(fail)
+    for known in (etag, f'"a", W/{etag}'):
+        answer = client.post("/cartoonize", content=photo, headers={**PNG, "if-none-match": known})
+        assert (answer.status_code, answer.content) == (304, b"")
+        assert answer.headers["etag"] == etag
+
+
+@pytest.mark.parametrize("known", ['"another"', "*", "", "nonsense"])
+def test_another_etag_is_drawn(client: TestClient, photo: bytes, known: str) -> None:
+    headers = {**PNG, "if-none-match": known}
+    assert client.post("/cartoonize", content=photo, headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("asked", ["0", "-5", "1.5", "soon", ""])
+def test_a_deadline_that_is_none_is_named(client: TestClient, photo: bytes, asked: str) -> None:
+    headers = {**PNG, "x-request-timeout-ms": asked}
+    response = client.post("/cartoonize", content=photo, headers=headers)
+    assert "X-Request-Timeout-Ms" in assert_problem(response, 422, "invalid_option")["detail"]
+
+
+def test_a_deadline_that_passes_is_a_504(client: TestClient, photo: bytes) -> None:
+    headers = {**PNG, "x-request-timeout-ms": "1"}
+    response = client.post("/cartoonize", content=photo, headers=headers)
+    assert_problem(response, 504, "deadline_passed")
+    headers["x-request-timeout-ms"] = "99999999"  # more than the most: cut to it
+    assert client.post("/cartoonize", content=photo, headers=headers).status_code == 200
+
+
+def test_who_would_be_late_is_refused_before_its_body_is_read(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lanes = engine_of(client).lanes
+    lanes.times.mean = 10.0
+    monkeypatch.setattr(type(lanes), "running", 1)  # its only lane is taken
+
+    def fail(*_: Any) -> None:
+        pytest.fail("the body was read")
+
+    monkeypatch.setattr("app.routes.read_photo", fail)
+    headers = {**PNG, "x-request-timeout-ms": "1000"}
+    response = client.post("/cartoonize", content=picture(), headers=headers)
+    assert_problem(response, 503, "would_be_late")
+    assert int(response.headers["retry-after"]) >= 14  # half a job, a job, its deviation, less 1
+
+
+def test_a_body_that_never_ends_is_ended(pipeline: Pipeline, photo: bytes) -> None:
+    settings = Settings(threads=1, upload_timeout_s=0.05)
+
+    async def slow_body() -> AsyncIterator[bytes]:
+        yield photo[:100]
+        await asyncio.sleep(30)
+
+    async def post() -> httpx2.Response:
+        app = create_app(settings, lambda _: pipeline)
+        app.state.engine = Engine(settings, lambda _: pipeline)
+        transport = httpx2.ASGITransport(app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://x") as client:
+            answer = await client.post("/cartoonize", content=slow_body(), headers=PNG)
+        app.state.engine.lanes.close()
+        return answer
+
+    assert_problem(asyncio.run(post()), 408, "upload_timeout")
+
+
+def test_bodies_at_hand_are_bounded(pipeline: Pipeline, photo: bytes) -> None:
+    settings = Settings(
+        threads=1, max_body_bytes=200_000, max_batch_bytes=200_000, max_buffered_bytes=200_000
+    )
+    with TestClient(create_app(settings, lambda _: pipeline)) as client:
+        engine = engine_of(client)
+        with engine.body(len(photo)), engine.body(200_000 - 2 * len(photo) + 1):
+            response = client.post("/cartoonize", content=photo, headers=PNG)
+            assert_problem(response, 503, "overloaded")
+        assert client.post("/cartoonize", content=photo, headers=PNG).status_code == 200
+        with pytest.raises(Overloaded), engine.body(200_001):
+            pass
+
+
+def test_nothing_usable_drawn_is_named(
+    client: TestClient, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = engine_of(client).pipeline.generator
+    run, calls = generator.run, list[int]()
+
+    def broken(value: float, times: int) -> Any:
+        def run_broken(batch: Any, ticket: Any = None) -> Any:
+            calls.append(1)
+            good = run(batch, ticket)
+            return [np.full_like(good[0], value)] if len(calls) <= times else good
+
+        return run_broken
+
+    expected = client.post("/cartoonize", content=photo, headers=PNG).content
+    for value in (np.nan, np.inf, 0.5):
+        calls.clear()
+        monkeypatch.setattr(generator, "run", broken(value, times=2))
+        response = client.post("/cartoonize", content=photo, headers=PNG)
+        assert_problem(response, 500, "unusable_output")
+        calls.clear()
+        monkeypatch.setattr(generator, "run", broken(value, times=1))  # the second try is good
+        assert client.post("/cartoonize", content=photo, headers=PNG).content == expected
+
+
+def test_probes_tell_draining_from_dead(client: TestClient, photo: bytes) -> None:
+    engine = engine_of(client)
+    engine.draining = True
+    assert client.get("/readyz").json()["status"] == "draining"
+    assert client.get("/readyz").status_code == 503
+    assert client.get("/livez").status_code == 200
+    answer = client.post("/cartoonize", content=photo, headers=PNG)
+    assert (answer.status_code, answer.headers["connection"]) == (200, "close")
+    engine.draining = False
+    engine.lanes._dead = 1
+    for probe in ("/livez", "/readyz"):
+        assert client.get(probe).status_code == 503
+        assert client.get(probe).json()["status"] == "dead"

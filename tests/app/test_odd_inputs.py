@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from app.clock import StageClock
 from app.decode import decode_image
 from app.errors import (
     FaceTooSmall,
@@ -20,6 +19,7 @@ from app.errors import (
 from app.options import Options
 from app.pipeline import Pipeline, open_pipeline
 from app.settings import Settings
+from app.ticket import Ticket
 from tests.app.test_decode import png_header
 from tests.conftest import PHOTO
 
@@ -115,7 +115,7 @@ def test_a_small_face_in_a_large_photo_is_decoded_as_fine_as_it_needs(
     scene = Image.new("RGB", (5200, 3900), (120, 130, 140))
     scene.paste(source.resize((800, 680), Image.Resampling.BICUBIC), (2600, 1500))
     large, alone = encoded(scene, "JPEG", quality=95), scene.crop((2600, 1500, 3400, 2180))
-    image, (portrait,) = pipeline.prepare(large, Options(), StageClock())
+    image, (portrait,) = pipeline.prepare(large, Options(), Ticket())
     assert image.shape[1] == 5200  # seen at 1300, where the square has about 100 px
     assert portrait.alignment.side > 256
     served, expected = cartoon_of(pipeline, large), cartoon_of(pipeline, encoded(alone))

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.clock import StageClock
 from app.decode import decode_image
 from app.errors import FaceTooSmall, NoFaceFound, TooManyPixels
 from app.options import Options
 from app.pipeline import Pipeline, open_pipeline
 from app.settings import Settings
+from app.ticket import Ticket
 
 
 def test_a_photo_becomes_a_cartoon_on_white(pipeline: Pipeline, photo: bytes) -> None:
@@ -23,13 +23,13 @@ def test_a_photo_becomes_a_cartoon_on_white(pipeline: Pipeline, photo: bytes) ->
     assert (cartoon[:40, :20] == 255).all()  # the background is gone
     hair, face = cartoon[30:60, 100:160].mean(), cartoon[110:190, 100:160].mean()
     assert hair < 160 < 200 < face  # drawn: dark hair, light skin
-    _, (portrait,) = pipeline.prepare(photo, Options(), StageClock())
+    _, (portrait,) = pipeline.prepare(photo, Options(), Ticket())
     drawn = np.abs(cartoon - (portrait.tensor.transpose(1, 2, 0) + 1) * 127.5).mean()
     assert drawn > 20  # and not the photo itself
 
 
 def test_the_generator_sees_the_aligned_portrait(pipeline: Pipeline, photo: bytes) -> None:
-    _, (prepared,) = pipeline.prepare(photo, Options(), StageClock())
+    _, (prepared,) = pipeline.prepare(photo, Options(), Ticket())
     assert prepared.tensor.shape == (3, 256, 256)
     assert prepared.tensor.min() >= -1
     assert prepared.tensor.max() == 1
@@ -55,11 +55,11 @@ def test_the_same_photo_gives_the_same_bytes_on_any_thread(
 
 
 def test_every_stage_is_timed_once(pipeline: Pipeline, photo: bytes) -> None:
-    clock = StageClock()
-    pipeline.cartoonize(photo, clock=clock)
+    ticket = Ticket()
+    pipeline.cartoonize(photo, ticket=ticket)
     stages = ["decode", "detect", "align", "matte", "compose", "generate", "encode"]
-    assert list(clock.seconds) == stages
-    assert all(seconds > 0 for seconds in clock.seconds.values())
+    assert list(ticket.seconds) == stages
+    assert all(seconds > 0 for seconds in ticket.seconds.values())
 
 
 def test_a_landscape_photo_has_no_face(pipeline: Pipeline) -> None:

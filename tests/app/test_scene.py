@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from app.alignment import Alignment, crop_face
-from app.clock import StageClock
 from app.decode import decode_image
 from app.options import Options
 from app.pipeline import Pipeline
 from app.scene import _weight, lay_back
+from app.ticket import Ticket
 from app.warp import apply
 
 SCENE = Options(compose="scene")
@@ -16,7 +16,7 @@ SCENE = Options(compose="scene")
 
 def test_only_the_head_changes(pipeline: Pipeline, photo: bytes) -> None:
     image = decode_image(photo, 10**6)
-    (scene,) = pipeline.draw(photo, SCENE, StageClock())
+    (scene,) = pipeline.draw(photo, SCENE, Ticket())
     assert scene.shape == image.shape
     changed = np.abs(scene.astype(int) - image).max(axis=2) > 8
     assert changed[100:160, 195:255].mean() > 0.9  # the face
@@ -74,7 +74,7 @@ def test_every_head_of_a_group_is_drawn(pipeline: Pipeline, photo: bytes) -> Non
     group = np.concatenate([one, one[:, ::-1]], axis=1)
     data = encode_image(np.ascontiguousarray(group), "png")
     options = Options(compose="scene", faces="all")
-    (scene,) = pipeline.draw(data, options, StageClock())
+    (scene,) = pipeline.draw(data, options, Ticket())
     changed = np.abs(scene.astype(int) - group).max(axis=2) > 8
     assert changed[100:150, 140:190].mean() > 0.8
     assert changed[100:150, 680 - 190 : 680 - 140].mean() > 0.8

@@ -10,7 +10,9 @@ import onnx
 import onnxruntime
 import pytest
 
+from models.manifest import load_manifest
 from models.mediapipe import NETWORKS, Network
+from models.preprocess import GOLDEN_TOLERANCE, probe_input, summarise
 
 WEIGHTS = Path(__file__).parents[2] / "models" / "weights"
 
@@ -51,6 +53,21 @@ def test_names_and_shapes(name: str) -> None:
     ends = [*net.get_inputs(), *net.get_outputs()]
     assert {end.name: end.shape for end in ends} == ENDS[name]
     assert {end.type for end in ends} == {"tensor(float)"}
+
+
+def test_the_golden_answers_are_these_files() -> None:
+    """`python -m models.golden` would write what is there."""
+    for model in load_manifest().values():
+        net = onnxruntime.InferenceSession(model.path, providers=["CPUExecutionProvider"])
+        contract = model.inputs[0]
+        probe = probe_input(contract.shape, contract.layout, contract.range)
+        outputs = net.run([output.name for output in model.outputs], {contract.name: probe})
+        assert model.golden is not None
+        for contract, output, golden in zip(model.outputs, outputs, model.golden, strict=True):
+            low, high = contract.range
+            off = np.abs(summarise(output) - golden).max() / (high - low)
+            assert off < GOLDEN_TOLERANCE / 10, model.name
+            assert np.ptp(golden) > 0 or len(golden) == 1, model.name  # it says something
 
 
 @pytest.mark.parametrize(("name", "size", "anchors"), SIZES)

@@ -1,0 +1,54 @@
+"""ETag: one name for one answer, from everything that decides its bytes.
+
+On a CPU the answer's bytes depend on nothing else: batch size and threads do not change them
+(tests/app/test_engine.py), the processor's instruction sets may, by a rounding.
+"""
+
+import hashlib
+import platform
+import re
+from collections.abc import Iterable
+from importlib.metadata import version
+
+import cv2
+
+from app.onnx import PROVIDER
+from app.options import Options
+from models.manifest import Model
+
+PACKAGES = ("photo2cartoon", "onnxruntime", "opencv-python-headless", "pillow", "pi-heif", "numpy")
+ENTITY_TAG = re.compile(r'(?:W/)?("[^"]*")')
+
+
+def fingerprint(models: Iterable[Model], provider: str = PROVIDER) -> bytes:
+    """Name what draws: the models, the provider, the processor's features, the versions."""
+    parts = [
+        *(f"{model.name}={model.sha256}" for model in models),
+        *(f"{package}={version(package)}" for package in PACKAGES),
+        provider,
+        platform.machine(),
+        cv2.getCPUFeaturesLine(),  # with what this processor has of them
+    ]
+    return hashlib.sha256("\n".join(parts).encode()).digest()
+
+
+def make_etag(photo: bytes, options: Options, engine: bytes) -> str:
+    """Return the entity tag, quotes included, of the answer to `photo` with `options`.
+
+    Args:
+        photo: the file as it came.
+        options: with the format settled.
+        engine: the fingerprint of what draws.
+    """
+    digest = hashlib.sha256(engine)
+    digest.update(options.model_dump_json().encode())
+    digest.update(hashlib.sha256(photo).digest())
+    return f'"{digest.hexdigest()[:32]}"'
+
+
+def matches(if_none_match: str, etag: str) -> bool:
+    """Whether an `If-None-Match` header names `etag`.
+
+    `*` does not count: it asks whether there is any answer, which takes drawing one to know.
+    """
+    return etag in ENTITY_TAG.findall(if_none_match)

@@ -1,0 +1,97 @@
+"""The engine on the real models: what decides the bytes of an answer, and what must not."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from app.engine import Engine
+from app.errors import InvalidOption
+from app.etag import fingerprint, make_etag
+from app.options import Options
+from app.pipeline import Pipeline, open_pipeline
+from app.settings import Settings
+from app.ticket import Ticket
+
+PNG = Options(format="png")
+
+
+@pytest.fixture(scope="module")
+def batching() -> Iterator[Engine]:
+    """Two cores' lanes before batchers, as on a GPU; the networks run on this CPU."""
+    engine = Engine(Settings(threads=2, max_batch=4), open_pipeline)
+    yield engine
+    engine.close()
+
+
+def cartoonize_many(engine: Engine, photos: list[bytes]) -> list[bytes | None]:
+    async def run() -> list[bytes | None]:
+        jobs = (engine.cartoonize(photo, PNG, Ticket()) for photo in photos)
+        return [picture.content for picture in await asyncio.gather(*jobs)]
+
+    return asyncio.run(run())
+
+
+def test_batches_give_the_same_bytes_as_one_by_one(
+    batching: Engine, pipeline: Pipeline, photo: bytes
+) -> None:
+    (alone,) = pipeline.cartoonize(photo, PNG)
+    assert cartoonize_many(batching, [photo] * 12) == [alone] * 12
+    matte, generator = batching.pipeline.batchers
+    for batcher in (matte, generator):
+        assert sum(size * count for size, count in batcher.sizes.items()) == 12
+    assert any(count for size, count in generator.sizes.items() if size > 1)
+    assert batching.lanes.threads == 10
+
+
+def test_a_batchers_death_is_the_engines(photo: bytes) -> None:
+    engine = Engine(Settings(threads=1, max_batch=2), open_pipeline)
+    before = engine.alive
+    engine.pipeline.batchers[1].alive = False
+    assert (before, engine.alive) == (True, False)
+    engine.close()
+
+
+def test_kept_pictures_are_not_drawn_again(pipeline: Pipeline, photo: bytes) -> None:
+    engine = Engine(Settings(threads=1, cache_bytes=1_000_000), lambda _: pipeline)
+    (alone,) = pipeline.cartoonize(photo, PNG)
+    assert cartoonize_many(engine, [photo] * 5) == [alone] * 5
+    assert engine.results.counts == {"miss": 1, "shared": 4}
+    assert cartoonize_many(engine, [photo]) == [alone]
+    assert engine.results.counts["hit"] == 1
+    engine.close()
+
+
+def test_a_large_photo_is_named_like_a_small_one(pipeline: Pipeline, photo: bytes) -> None:
+    engine = Engine(Settings(threads=1), lambda _: pipeline)
+    large = photo + bytes(1_000_000)  # a JPEG ends where it ends
+    picture = asyncio.run(engine.cartoonize(large, PNG, Ticket()))
+    assert picture.etag == make_etag(large, PNG, engine._fingerprint)
+    known = asyncio.run(engine.cartoonize(large, PNG, Ticket(), known=picture.etag))
+    assert (known.content, known.etag) == (None, picture.etag)
+    engine.close()
+
+
+def test_the_etag_follows_all_that_decides_the_bytes(pipeline: Pipeline, photo: bytes) -> None:
+    engine = fingerprint(pipeline.models)
+    assert engine == fingerprint(pipeline.models)
+    changed = [replace(pipeline.models[0], sha256="0" * 64), *pipeline.models[1:]]
+    engines = [engine, fingerprint(changed), fingerprint(pipeline.models, "CUDAExecutionProvider")]
+    etags = {make_etag(photo, PNG, each) for each in engines}
+    etags |= {make_etag(photo, Options(format="jpeg"), engine), make_etag(b"x", PNG, engine)}
+    assert len(etags) == 5
+    assert all(etag.startswith('"') and etag.endswith('"') and len(etag) == 34 for etag in etags)
+
+
+@pytest.mark.parametrize(
+    ("asked", "seconds"), [(None, 30.0), ("1500", 1.5), ("1", 0.001), ("999999999", 120.0)]
+)
+def test_the_deadline_is_the_callers_within_the_settings(
+    pipeline: Pipeline, asked: str | None, seconds: float
+) -> None:
+    engine = Engine(Settings(threads=1), lambda _: pipeline)
+    assert engine.timeout_s(asked) == seconds
+    with pytest.raises(InvalidOption):
+        engine.timeout_s("1e3")
+    engine.close()
