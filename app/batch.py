@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse
 from app.encode import SUFFIXES
 from app.engine import Engine
 from app.errors import InternalError, PhotoMissing, Problem, TooManyPhotos
+from app.metrics import Metrics
 from app.openapi import BATCH
 from app.options import Options
 from app.reading import (
@@ -64,17 +65,22 @@ async def _draw_all(
     engine: Engine, photos: list[bytes], options: Options, timeout_s: float, request: Request
 ) -> list[dict[str, Any]]:
     request_id = request.state.request_id
+    metrics: Metrics = request.app.state.metrics
 
     async def draw(index: int, photo: bytes) -> dict[str, Any]:
+        ticket = Ticket(timeout_s)
         try:
             if not photo:
                 raise PhotoMissing
-            picture = await engine.cartoonize(photo, options, Ticket(timeout_s))
-        except Problem as problem:
-            return _refusal(index, problem, request_id)
-        except Exception:
-            log.exception("unexpected error", extra={"fields": {"request_id": request_id}})
-            return _refusal(index, InternalError(), request_id)
+            picture = await engine.cartoonize(photo, options, ticket)
+        except Exception as error:
+            problem = error if isinstance(error, Problem) else InternalError()
+            if problem is not error:
+                log.exception("unexpected error", extra={"fields": {"request_id": request_id}})
+            metrics.problem(problem.code)
+            return {"index": index, "status": problem.status, "problem": problem.body(request_id)}
+        finally:
+            metrics.photo(ticket)
         return {
             "index": index,
             "status": 200,
@@ -84,10 +90,6 @@ async def _draw_all(
         }
 
     return await asyncio.gather(*(draw(index, photo) for index, photo in enumerate(photos)))
-
-
-def _refusal(index: int, problem: Problem, request_id: str) -> dict[str, Any]:
-    return {"index": index, "status": problem.status, "problem": problem.body(request_id)}
 
 
 def _to_json(answer: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Mapping
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
 
@@ -75,6 +76,16 @@ class Batcher:
     def model(self) -> Model:
         """The network's entry in the manifest."""
         return self.network.model
+
+    @property
+    def precision(self) -> str:
+        """The network's."""
+        return self.network.precision
+
+    @property
+    def nodes(self) -> Mapping[str, int]:
+        """The network's."""
+        return self.network.nodes
 
     @property
     def fastest_s(self) -> float:

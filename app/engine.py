@@ -40,6 +40,7 @@ class Engine:
         pipeline: what they run.
         results: pictures kept for the next same request.
         draining: the server is about to stop: it still works, and should get no more to do.
+        body_bytes: of the requests that are read or worked on.
     """
 
     def __init__(self, settings: Settings, open_pipeline: Callable[[Settings], Pipeline]) -> None:
@@ -53,7 +54,7 @@ class Engine:
         self.pipeline = open_pipeline(settings)
         self.results = Results(settings.cache_bytes)
         self._fingerprint = fingerprint(self.pipeline.models)
-        self._body_bytes = 0
+        self.body_bytes = 0
         cores = settings.threads or available_cores()
         if batchers := self.pipeline.batchers:
             self.lanes = Lanes(
@@ -90,14 +91,14 @@ class Engine:
         Raises:
             Overloaded: the bodies at hand leave no room.
         """
-        if self._body_bytes + size > self.settings.max_buffered_bytes:
+        if self.body_bytes + size > self.settings.max_buffered_bytes:
             self.lanes.refused[Overloaded.code] += 1
             raise Overloaded(retry_after_s=self.lanes.predicted_wait_s)
-        self._body_bytes += size
+        self.body_bytes += size
         try:
             yield
         finally:
-            self._body_bytes -= size
+            self.body_bytes -= size
 
     async def cartoonize(
         self, photo: bytes, options: Options, ticket: Ticket, known: str = ""

@@ -157,15 +157,19 @@ class Lanes:
         elif self.running + self.waiting >= self.threads + self.max_queue:
             problem = Overloaded(retry_after_s=wait)
         # A free lane refuses nobody: its time is lost otherwise, and the estimate would never mend.
-        elif wait and (late := wait + self._upper_s() - timeout_s) > 0:
+        elif wait and (late := self._cautious_s(wait) - timeout_s) > 0:
             problem = WouldBeLate(retry_after_s=late)
         if problem:
             self.refused[problem.code] += 1
             raise problem
 
-    def _upper_s(self) -> float:
-        """A time that few jobs need longer for: half of those admitted would be late otherwise."""
-        return self.times.mean + 2 * self.times.deviation
+    def _cautious_s(self, wait_s: float) -> float:
+        """By when few would not be done: every job a deviation slower, and one for the last.
+
+        With the mean alone, half of those admitted under overload would come too late.
+        """
+        mean, deviation = self.times.mean, self.times.deviation
+        return (wait_s + mean) * (1 + deviation / mean) + deviation
 
     async def run(self, work: Callable[[], T], ticket: Ticket) -> T:
         """Run `work` on a lane and await its result; cancelling the await abandons the job.

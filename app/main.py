@@ -19,6 +19,7 @@ from app.batch import router as batch_router
 from app.engine import Engine
 from app.errors import Problem
 from app.logs import configure_logs
+from app.metrics import Metrics
 from app.middleware import RequestContext
 from app.pipeline import Pipeline, open_pipeline
 from app.routes import answer_problem, router
@@ -41,9 +42,12 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.engine = engine = await asyncio.to_thread(Engine, settings, open_pipeline)
+        app.state.metrics.watch(engine)
+        lag = asyncio.create_task(app.state.metrics.watch_loop())
         try:
             yield
         finally:
+            lag.cancel()
             await asyncio.to_thread(engine.close)
 
     app = FastAPI(
@@ -51,6 +55,7 @@ def create_app(
         summary="A portrait photo in, a cartoon of that person out",
         lifespan=lifespan,
     )
+    app.state.metrics = Metrics()
     app.add_middleware(RequestContext)
     app.include_router(router, max_body_size=settings.max_body_bytes)
     app.include_router(batch_router, max_body_size=settings.max_batch_bytes)

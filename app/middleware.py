@@ -14,11 +14,10 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import BodyTooLarge, InternalError, Problem
+from app.metrics import CLIENT_LEFT, Metrics
 from app.ticket import Ticket
 
 log = logging.getLogger("app.requests")
-
-CLIENT_LEFT = 499  # nginx's code, in the log only: nobody is there to be answered
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -112,15 +111,25 @@ class _Answer:
         state = self._scope["state"]
         route = self._scope.get("route")
         left = self.status == CLIENT_LEFT
+        seconds = time.perf_counter() - self._start
+        ticket: Ticket | None = state.get("ticket")
         fields = {
             "request_id": self.request_id,
             "method": self._scope["method"],
             "route": getattr(route, "path", None),  # never the raw path: it is the caller's text
             "status": self.status,
             "code": "client_left" if left else state.get("problem", "ok"),
-            "ms": round((time.perf_counter() - self._start) * 1000, 2),
+            "ms": round(seconds * 1000, 2),
         }
-        if ticket := state.get("ticket"):
+        metrics: Metrics = self._scope["app"].state.metrics
+        metrics.request(fields["route"], self.status, seconds)
+        if "problem" in state:
+            metrics.problem(state["problem"])
+        if left:
+            metrics.left(ticket.at if ticket else "read")
+        if ticket:
+            metrics.photo(ticket)
+            fields |= ticket.facts
             fields["stages_ms"] = ticket.milliseconds()
             if left:
                 fields["left_at"] = ticket.at

@@ -1,6 +1,7 @@
 """Network: what runs a model. OnnxNetwork: one verified model on ONNX Runtime."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -20,6 +21,14 @@ class Network(Protocol):
     @property
     def model(self) -> Model:
         """Its entry in the manifest."""
+
+    @property
+    def precision(self) -> str:
+        """Of its arithmetic: `float32` or `float16`."""
+
+    @property
+    def nodes(self) -> Mapping[str, int]:
+        """How many nodes of its graph each execution provider runs."""
 
     def run(
         self, batch: NDArray[np.float32], ticket: Ticket | None = None
@@ -54,12 +63,18 @@ class OnnxNetwork:
         # Planned reuse of buffers moves activations to colder memory: without it the generators run
         # 1.07 to 1.12 times as fast and take less memory (docs/benchmarks.md).
         options.enable_mem_reuse = False
+        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         self._session = onnxruntime.InferenceSession(
             model.read_verified(), options, providers=[PROVIDER]
         )
         _check_contract(model.name, model.inputs, self._session.get_inputs())
         _check_contract(model.name, model.outputs, self._session.get_outputs())
         self._output_names = [tensor.name for tensor in model.outputs]
+        about = self._session.get_modelmeta().custom_metadata_map
+        self.precision = "float16" if about.get("form") == "half" else "float32"  # models.convert's
+        self.nodes: Counter[str] = Counter()
+        for part in self._session.get_provider_graph_assignment_info():
+            self.nodes[part.ep_name] += len(part.get_nodes())
 
     def run(
         self,

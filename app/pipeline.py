@@ -113,8 +113,10 @@ class Pipeline:
         long_side = None if options.compose == "scene" else DETECTION_LONG_SIDE
         with ticket.stage("decode"):
             image = decode_image(photo, self.max_pixels, long_side)
+            ticket.facts["scale"] = _decode_scale(photo, image)
         with ticket.stage("detect"):
             found = self.detector.detect(image, every=options.faces != "largest")
+            ticket.facts["faces"] = len(found)
             faces = select_faces(found, options.faces)
         with ticket.stage("decode"):
             image, faces = self._decode_finer(photo, image, faces)
@@ -188,6 +190,14 @@ class Pipeline:
         """End the batchers' threads."""
         for batcher in self.batchers:
             batcher.close()
+
+
+def _decode_scale(photo: bytes, image: Image) -> int:
+    """1, 2, 4 or 8: of how many pixels of the file's side one was decoded."""
+    long_side = max(image.shape[:2])
+    if long_side < DETECTION_LONG_SIDE:  # shrunk ones are at least that
+        return 1
+    return 1 << round(math.log2(read_long_side(photo) / long_side))
 
 
 def finish(

@@ -4,8 +4,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.exceptions import RequestValidationError
+from prometheus_client.exposition import choose_encoder
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, PlainTextResponse
 
 from app.engine import Engine
 from app.errors import (
@@ -34,7 +35,7 @@ router = APIRouter()
 PRIVATE = "private, no-cache"  # a caller may keep its picture, and ask again by its ETag
 
 
-def get_engine(request: Request) -> Engine:
+async def get_engine(request: Request) -> Engine:  # async: FastAPI runs others on a thread
     engine: Engine = request.app.state.engine
     return engine
 
@@ -60,6 +61,13 @@ async def cartoonize(request: Request, engine: EngineDep) -> Response:
     if picture.content is None:
         return Response(status_code=304, headers=headers)
     return Response(picture.content, media_type=picture.media_type, headers=headers)
+
+
+@router.get("/metrics", summary="For Prometheus", response_class=PlainTextResponse)
+async def metrics(request: Request) -> Response:
+    """Return every metric, in the format that the caller's `Accept` asks for."""
+    encode, media_type = choose_encoder(request.headers.get("accept", ""))
+    return Response(encode(request.app.state.metrics.registry), media_type=media_type)
 
 
 @router.get("/livez", summary="The process can work")

@@ -23,6 +23,7 @@ class Ticket:
     Attributes:
         seconds: time by stage, in the order in which the stages first ran.
         at: the stage it is in, or was in last.
+        facts: what the log and the metrics should know: `faces` found, `scale` of decoding.
         core: the permit to compute that its lane holds, where lanes outnumber cores.
     """
 
@@ -30,6 +31,7 @@ class Ticket:
         """Make it due in `timeout_s` seconds; None for never."""
         self.seconds: dict[str, float] = {}
         self.at = ""
+        self.facts: dict[str, int] = {}
         self.core: Semaphore | None = None
         self.abandoned = False
         self._deadline: float | None = None

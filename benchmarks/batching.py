@@ -1,9 +1,9 @@
 """Policies of batching, on real lanes and threads before a pretended GPU. Prints two tables.
 
-The network sleeps 3.0 + 0.6 ms per place of the batch, which stands for a GPU on which a batch of 16
-costs little more than one photo (up to 1,270 photos/s). Arrivals are Poisson, latency counts from
-the scheduled arrival. `gathers itself` is what the service does; the others are what servers in
-the field do: wait a little for company, or close batches by a timer before the network is free.
+The network sleeps 3.0 + 0.6 ms per place of the batch, which stands for a GPU on which a batch of
+16 costs little more than one photo (up to 1,270 photos/s). Arrivals are Poisson, latency counts
+from the scheduled arrival. `gathers itself` is what the service does; the others are what servers
+in the field do: wait a little for company, or close batches by a timer before the network is free.
 
     python -m benchmarks.batching --seconds 10
 """
@@ -12,7 +12,7 @@ import asyncio
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated
 
 import numpy as np
@@ -36,6 +36,9 @@ Tensor = NDArray[np.float32]
 
 class PretendedGpu:
     """Takes as long as the curve says, and nothing of the CPU."""
+
+    precision = "float32"
+    nodes: Mapping[str, int] = {}
 
     @property
     def model(self) -> Model:

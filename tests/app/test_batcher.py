@@ -1,7 +1,7 @@
 """The policy of batches, on a network of whose every run the test decides."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -23,6 +23,9 @@ POISON, KILLER = 666, 667
 
 class FakeNetwork:
     """Doubles its input. A run waits until the test lets it go; poison fails its whole batch."""
+
+    precision = "float32"
+    nodes: Mapping[str, int] = {"CPUExecutionProvider": 1}
 
     def __init__(self) -> None:
         self.batches: list[list[float]] = []

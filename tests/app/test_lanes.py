@@ -136,8 +136,9 @@ async def test_the_predicted_wait_follows_the_queue_and_the_last_jobs() -> None:
         assert lanes.predicted_wait_s == 3.5
         with pytest.raises(WouldBeLate) as refusal:
             lanes.check_room(timeout_s=4.0)
-        assert int(refusal.value.headers["Retry-After"]) == 2  # 3.5 + 2 + 2 * 0.25 - 4
-        lanes.check_room(timeout_s=6.1)
+        assert refusal.value.retry_after_s == 5.5 * 1.125 + 0.25 - 4
+        assert refusal.value.headers["Retry-After"] == "3"
+        lanes.check_room(timeout_s=6.5)
         assert lanes.refused == {"would_be_late": 1}
     await asyncio.gather(*more)
     lanes.close()
