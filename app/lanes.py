@@ -169,6 +169,8 @@ class Lanes:
         With the mean alone, half of those admitted under overload would come too late.
         """
         mean, deviation = self.times.mean, self.times.deviation
+        if not mean:  # nothing is known of the work yet
+            return wait_s
         return (wait_s + mean) * (1 + deviation / mean) + deviation
 
     async def run(self, work: Callable[[], T], ticket: Ticket) -> T:

@@ -149,6 +149,10 @@ async def test_what_the_lanes_share_bounds_the_prediction() -> None:
     lanes.times.mean = 2.0
     async with held(lanes):
         assert lanes.predicted_wait_s == 1.5
+        lanes.times.mean = 0  # before the first photo
+        lanes.check_room(timeout_s=1.6)
+        with pytest.raises(WouldBeLate):
+            lanes.check_room(timeout_s=1.4)
     lanes.close()
 
 
