@@ -1,0 +1,48 @@
+"""LitServe: one worker process a core, one API server process a worker, ZMQ between them.
+
+Its timeout counts the wait for a worker only, so a request may wait as long as leaves time to work.
+It has no limit to the queue.
+"""
+
+import sys
+from typing import Annotated
+
+import litserve
+from fastapi import Body, Response
+
+from app.pipeline import open_pipeline
+from app.settings import Settings
+
+
+class Cartoonist(litserve.LitAPI):
+    """Bytes in, bytes out."""
+
+    def setup(self, device: str) -> None:  # noqa: ARG002
+        self.pipeline = open_pipeline(Settings())
+
+    def decode_request(self, request: Annotated[bytes, Body()]) -> bytes:
+        return request
+
+    def predict(self, photo: bytes) -> bytes:
+        (picture,) = self.pipeline.cartoonize(photo)
+        return picture
+
+    def encode_response(self, output: bytes) -> Response:
+        return Response(output, media_type="image/png")
+
+
+def main(port: int, workers: int, deadline_ms: int, work_ms: int) -> None:
+    server = litserve.LitServer(
+        Cartoonist(api_path="/cartoonize"),
+        accelerator="cpu",
+        workers_per_device=workers,
+        timeout=(deadline_ms - work_ms) / 1000,
+        fast_queue=True,
+    )
+    server.run(
+        host="127.0.0.1", port=port, log_level="error", generate_client_file=False, access_log=False
+    )
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
