@@ -23,7 +23,13 @@ from rich.console import Console
 from app.lanes import available_cores
 from benchmarks.serving.load import Generator, Load, Photo
 from benchmarks.serving.points import POINTS, Point
-from benchmarks.serving.process import Command, free_port, memory_bytes, running
+from benchmarks.serving.process import (
+    Command,
+    end_on_sigterm,
+    free_port,
+    memory_bytes,
+    running,
+)
 from benchmarks.serving.results import Results
 from benchmarks.serving.systems import BARE, list_systems, start_command
 from benchmarks.serving.table import print_report
@@ -50,6 +56,7 @@ def main(
     quick: Annotated[bool, typer.Option(help="One round of 40 requests: does it work?")] = False,
 ) -> None:
     """Run the benchmark and print its table."""
+    end_on_sigterm()
     if quick:
         rounds, requests = 1, 40
     results = Results(out, keep=resume or only_print)

@@ -31,6 +31,11 @@ class Command:
     environment: dict[str, str] = field(default_factory=dict)
 
 
+def end_on_sigterm() -> None:
+    """Let SIGTERM end this program as an error would: with its servers stopped."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+
+
 @contextmanager
 def running(command: Command, photo: bytes, log: IO[bytes]) -> Iterator[psutil.Process]:
     """Run a server from its first cartoon on; in the end nothing of it is left.
