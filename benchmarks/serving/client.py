@@ -5,6 +5,7 @@ prepared bytes, parse the answer.
 """
 
 import asyncio
+from collections import deque
 from dataclasses import dataclass
 from typing import cast
 
@@ -21,12 +22,16 @@ class Response:
 
 
 class Client:
-    """Sends prepared requests to one port of this machine; as many at a time as it is told."""
+    """Sends prepared requests to one port of this machine; as many at a time as it is told.
+
+    The connection that has been idle longest goes first: where each of a server's processes has
+    connections of its own, all of them get work.
+    """
 
     def __init__(self, port: int, host: str = "127.0.0.1") -> None:
         self.host = host
         self.port = port
-        self._idle: list[_Connection] = []
+        self._idle: deque[_Connection] = deque()
 
     async def exchange(self, request: bytes) -> Response:
         """Send `request` (head and body) and read its answer.
@@ -38,7 +43,7 @@ class Client:
             OSError: no connection, or one that ended before the answer was complete.
         """
         while self._idle:
-            connection = self._idle.pop()
+            connection = self._idle.popleft()
             if connection.is_open():
                 try:
                     return await self._use(connection, request)

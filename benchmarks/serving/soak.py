@@ -4,7 +4,8 @@ python -m benchmarks.serving.soak [--minutes 30] [--photo PHOTO]
 
 Every picture must be the very one that `Pipeline.cartoonize` draws in sequence, in a process of its
 own beforehand; every bad input must get its own problem. Says also whether memory and file
-descriptors grow between the end of the warm-up and the end, both with nothing in flight.
+descriptors grow from the end of the warm-up (a closed loop that measures the capacity, then a
+minute of the load) to the end, both with nothing in flight.
 """
 
 import hashlib
@@ -87,24 +88,29 @@ class Soak:
         table = Table("minute", "requests", "right", "refused", "wrong", "p50 ms", "p99 ms")
         for name in ("PSS MiB", "descriptors"):
             table.add_column(name)
-        warm = self.send(order, requests=WARM_UP_REQUESTS)
-        self.count(warm, order)
-        rate = LOAD_SHARE * throughput([answer.done_s for answer in warm.answers], CONNECTIONS)
+        first = self.send(order, requests=WARM_UP_REQUESTS)
+        self.count(first, order)
+        rate = LOAD_SHARE * throughput([answer.done_s for answer in first.answers], CONNECTIONS)
+        self.count(self.send(order, self.arrivals(rate, 0)), order)
         before = self.resources()
-        for minute in range(minutes):
-            arrivals = poisson(rate, round(rate * MINUTE_S), seed=minute)
-            result = self.send(order, arrivals)
+        for minute in range(1, minutes + 1):
+            result = self.send(order, self.arrivals(rate, minute))
             outcomes = self.count(result, order)
             memory, files = self.resources()
             seconds = [answer.latency_s for answer in result.answers if answer.status == 200]
             times = [f"{percentile_ms(seconds, percent) or 0:.0f}" for percent in (50, 99)]
             counts = [outcomes[name] for name in ("right", "refused", "wrong")]
-            cells = [minute + 1, len(arrivals), *counts, *times, round(memory / MIB), files]
+            cells = [minute, len(result.answers), *counts, *times, round(memory / MIB), files]
             table.add_row(*map(str, cells))
             print(*cells, sep="\t", flush=True)
         self.generator.close()
         self.report(table, rate, before, self.resources())
         return not self.wrong
+
+    @staticmethod
+    def arrivals(rate: float, minute: int) -> list[float]:
+        """A minute's arrivals."""
+        return poisson(rate, round(rate * MINUTE_S), seed=minute)
 
     def send(
         self, order: list[int], arrivals: list[float] | None = None, requests: int = 0
@@ -135,7 +141,7 @@ class Soak:
         self, table: Table, rate: float, before: tuple[int, int], after: tuple[int, int]
     ) -> None:
         """Print the minutes and what grew."""
-        console = Console()
+        console = Console(width=100)
         console.print(table)
         console.print(f"{rate:.1f} requests/s, {LOAD_SHARE:.0%} of the measured capacity")
         console.print(f"wrong: {sum(self.wrong.values())} {dict(self.wrong) or ''}")

@@ -80,7 +80,10 @@ def make_table(results: Results) -> Table:
         add(f"{point} overload: goodput, /s", point, lambda row: row["goodput"], form=".2f")
         add("  refused after p50 / p99, ms", point, refusal(50), refusal(99), form=".1f")
         table.add_row("  answers", *(statuses(results.find(s, point=point)) for s in systems))
-    add("PSS of the process tree, MiB", "80 %", lambda row: row["memory_bytes"] / MIB)
+    for point in ("80 %", "4x"):
+        add(
+            f"PSS of all processes after {point}, MiB", point, lambda row: row["memory_bytes"] / MIB
+        )
     add("generator, ms CPU a request", "80 %", lambda row: row["generator_ms"], form=".2f")
     add("generator, cores at 4x", "4x", lambda row: row["generator_cores"], form=".3f")
     add("sent late by p99 at 4x, ms", "4x", lambda row: row["lag_p99_ms"], form=".1f")

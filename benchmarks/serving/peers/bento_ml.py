@@ -24,7 +24,7 @@ WORKERS, DEADLINE_MS, WORK_MS = map(int, os.environ.get(NUMBERS, "1 1000 100").s
     threads=1,
     traffic={
         "timeout": DEADLINE_MS / 1000,
-        "max_concurrency": WORKERS * (DEADLINE_MS // WORK_MS - 1),
+        "max_concurrency": WORKERS * (round(DEADLINE_MS / WORK_MS) - 1),
     },
     metrics={"enabled": False},
     logging={"access": {"enabled": False}},

@@ -36,7 +36,7 @@ def main(port: int, workers: int, deadline_ms: int, work_ms: int) -> None:
     settings = {
         "ADDRESS": "127.0.0.1",
         "PORT": port,
-        "CAPACITY": workers * (deadline_ms // work_ms - 1),
+        "CAPACITY": workers * (round(deadline_ms / work_ms) - 1),
         "TIMEOUT": deadline_ms,
         "LOG_LEVEL": "error",
     }

@@ -43,7 +43,7 @@ def main(port: int, workers: int, deadline_ms: int, work_ms: int) -> None:
         Cartoonist,
         num_replicas=workers,
         max_ongoing_requests=HELD,
-        max_queued_requests=workers * (deadline_ms // work_ms - 1 - HELD),
+        max_queued_requests=workers * (round(deadline_ms / work_ms) - 1 - HELD),
         ray_actor_options={"num_cpus": 1},
     )
     serve.run(deployment.bind(), route_prefix="/cartoonize")
