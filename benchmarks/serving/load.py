@@ -23,6 +23,8 @@ import uvloop
 from benchmarks.serving.client import Client
 
 LOST = 0  # the status of a request that got no answer: connection ended, or time ran out
+REFUSALS = {408, 429, 503, 504}  # what a server says that has no time for a request
+ATTEMPTS, BACK_OFF_S = 20, 0.05  # of a closed loop's caller who is refused
 START_DELAY_S = 0.05  # so that the first request is not late already
 
 clock = time.perf_counter  # uvloop's own clock counts whole ms
@@ -39,6 +41,8 @@ class Photo:
 @dataclass(frozen=True)
 class Load:
     """What to send where. `arrivals` (s, ascending) is open loop, `connections` closed loop.
+
+    In a closed loop a caller who is refused waits a little and sends the same again.
 
     Attributes:
         photos: sent in turn, request k is `photos[k % len(photos)]`.
@@ -163,7 +167,14 @@ class _Sender:
         return sorted(answers, key=lambda answer: answer.number)
 
     async def _call(self, numbers: Iterator[int]) -> list[Answer]:
-        return [await self._send(number, clock()) for number in numbers]
+        answers = []
+        for number in numbers:
+            for _ in range(ATTEMPTS):
+                answers.append(await self._send(number, clock()))
+                if answers[-1].status not in REFUSALS:
+                    break
+                await asyncio.sleep(BACK_OFF_S)
+        return answers
 
     async def _send(self, number: int, due: float) -> Answer:
         left = clock()

@@ -82,6 +82,15 @@ def test_closed_loop_keeps_to_its_connections(tiny_server: TinyServer) -> None:
     assert tiny_server.connections == 3  # kept alive, not opened anew
 
 
+def test_a_caller_of_the_closed_loop_who_is_refused_tries_again(tiny_server: TinyServer) -> None:
+    async def refuse_twice(_: bytes) -> Reply:
+        return (503 if len(tiny_server.received) <= 2 else 200), b""
+
+    tiny_server.reply = refuse_twice
+    answers = send_load(load(tiny_server, requests=2)).answers
+    assert [(a.number, a.status) for a in answers] == [(0, 503), (0, 503), (0, 200), (1, 200)]
+
+
 def test_photos_go_out_in_turn_with_their_types_and_headers(tiny_server: TinyServer) -> None:
     photos = [Photo(b"one"), Photo(b"two", "image/png")]
     send_load(load(tiny_server, photos=photos, requests=3, headers={"X-Extra": "7"}))

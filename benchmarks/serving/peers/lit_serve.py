@@ -1,7 +1,8 @@
 """LitServe: one worker process a core, one API server process a worker, ZMQ between them.
 
-Its timeout counts the wait for a worker only, so a request may wait as long as leaves time to work.
-It has no limit to the queue.
+Its timeout (504) counts the wait for a worker only, and its queue has no limit. On stages that only
+sleep, goodput at 2x overload is 0.96 of capacity where the timeout leaves time to work twice, 0.82
+where it leaves it once, 0.06 where it is the deadline; without ZMQ or with one API server the same.
 """
 
 import sys
@@ -36,7 +37,7 @@ def main(port: int, workers: int, deadline_ms: int, work_ms: int) -> None:
         Cartoonist(api_path="/cartoonize"),
         accelerator="cpu",
         workers_per_device=workers,
-        timeout=(deadline_ms - work_ms) / 1000,
+        timeout=(deadline_ms - 2 * work_ms) / 1000,
         fast_queue=True,
     )
     server.run(

@@ -1,6 +1,9 @@
 """mosec: a Rust front, one process a core behind it, its queue no longer than the deadline allows.
 
-Capacity: beyond it 429, at once. Timeout: 408 when the deadline is over.
+Beyond `capacity` 429, at once; 408 when the deadline is over. `capacity` does not count what the
+workers hold, and work for a request that timed out is done all the same, so the deadline must not
+be what sheds: on stages that only sleep, goodput at 2x overload is 0.99 of capacity with room for
+6, 0.89 for 8, 0.19 for 10, 0.08 with the default of 1024.
 """
 
 import os
@@ -36,7 +39,7 @@ def main(port: int, workers: int, deadline_ms: int, work_ms: int) -> None:
     settings = {
         "ADDRESS": "127.0.0.1",
         "PORT": port,
-        "CAPACITY": workers * (round(deadline_ms / work_ms) - 1),
+        "CAPACITY": workers * (round(deadline_ms / work_ms) - 2),
         "TIMEOUT": deadline_ms,
         "LOG_LEVEL": "error",
     }
