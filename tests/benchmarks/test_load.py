@@ -115,7 +115,7 @@ def test_answers_carry_status_digest_and_code(tiny_server: TinyServer) -> None:
 
     tiny_server.reply = reply
     answers = send_load(
-        load(tiny_server, photos=[Photo(body) for body in replies], requests=4)
+        load(tiny_server, photos=[Photo(body) for body in replies], arrivals=constant(1000, 4))
     ).answers
     assert [answer.status for answer in answers] == [200, 503, 500, 400]
     assert [answer.code for answer in answers] == ["", "overloaded", "", ""]

@@ -1,6 +1,8 @@
 """BentoML: one worker process a core, each with one thread and its share of `max_concurrency`.
 
-Beyond that 429, at once; 504 when the deadline is over.
+Beyond that 429, at once; 504 when the deadline is over. A connection stays with its worker, so one
+may refuse while the other idles. On stages that only sleep, goodput at 2x overload is 0.97 of
+capacity with room for 8, 0.89 for 10, 0.24 without a limit; at 80 % load room for 8 refuses 6 %.
 """
 
 import os
