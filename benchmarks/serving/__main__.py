@@ -59,7 +59,9 @@ def main(
     end_on_sigterm()
     if quick:
         rounds, requests = 1, 40
-    results = Results(out, keep=resume or only_print)
+    if out.exists() and not (resume or only_print):
+        raise typer.BadParameter(f"{out} exists: --resume goes on with it, --print prints it.")
+    results = Results(out)
     if not only_print:
         chosen = [point for point in POINTS if not points or point.name in points]
         names = [name for name in list_systems(peers) if not systems or name in systems]

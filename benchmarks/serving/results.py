@@ -10,12 +10,10 @@ Row = dict[str, Any]
 class Results:
     """A file of JSON lines: one a system, round and point."""
 
-    def __init__(self, path: Path, *, keep: bool) -> None:
-        """Open `path`; without `keep`, anew."""
+    def __init__(self, path: Path) -> None:
+        """Go on with `path`, or begin it."""
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        if not keep:
-            path.write_text("")
         self.rows: list[Row] = []
         if path.exists():
             self.rows = [json.loads(line) for line in path.read_text().splitlines()]

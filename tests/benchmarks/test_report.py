@@ -33,7 +33,7 @@ def row(**figures: object) -> dict[str, object]:
 
 @pytest.fixture
 def results(tmp_path: Path) -> Results:
-    results = Results(tmp_path / "new" / "results.jsonl", keep=False)
+    results = Results(tmp_path / "new" / "results.jsonl")
     for number, factor in enumerate((1.0, 1.1, 1.3)):
         results.add(BARE, number, BARE, {"processes": 20 * factor, "threads": 16 * factor})
         results.add(OURS, number, "saturation", row(throughput=18 * factor))
@@ -65,11 +65,10 @@ def test_the_table_has_a_column_a_system(results: Results) -> None:
 
 
 def test_a_killed_run_goes_on(results: Results) -> None:
-    again = Results(results.path, keep=True)
+    again = Results(results.path)
     assert again.rows == results.rows
     assert again.find(OURS, 1, "2x")
     assert not again.find("lit_serve", 1, "80 %")
-    assert Results(results.path, keep=False).rows == []
 
 
 def test_every_system_gets_the_same_arrivals_at_a_point() -> None:
