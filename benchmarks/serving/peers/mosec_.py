@@ -3,7 +3,8 @@
 Beyond `capacity` 429, at once; 408 when the deadline is over. `capacity` does not count what the
 workers hold, and work for a request that timed out is done all the same, so the deadline must not
 be what sheds: on stages that only sleep, goodput at 2x overload is 0.99 of capacity with room for
-6, 0.89 for 8, 0.19 for 10, 0.08 with the default of 1024.
+6, 0.89 for 8, 0.19 for 10, 0.08 with the default of 1024. Batches of 4 take 1.11 times the CPU a
+photo.
 """
 
 import os

@@ -1,6 +1,10 @@
 """Ray Serve: a replica a core; each works on one request and holds a second, the rest queue.
 
-Beyond `max_queued_requests` 503, at once; 408 when the deadline is over.
+Beyond `max_queued_requests` 503, at once; 408 when the deadline is over. On stages that only sleep,
+goodput at 2x overload is 1.00 of capacity with room for 8 in all and 0.80 for 10; holding one only,
+0.42; in the throughput-optimized mode 0.99, and behind its HAProxy 0.24. Batches of 4 took 0.85
+times the CPU a photo on a busy machine, Ray's own processes included, but four photos in turn on
+one core take nearly the whole deadline: off.
 """
 
 import asyncio
