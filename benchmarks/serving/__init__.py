@@ -1,0 +1,1 @@
+"""Our service under load beside its peers: `python -m benchmarks.serving --help`."""

@@ -1,0 +1,63 @@
+"""Install each peer into a virtual environment of its own.
+
+python -m benchmarks.serving.install FOLDER [NAME...]
+
+A peer gets its own pins (`peers/NAME.txt`) and, at the service's versions, what the stages import:
+never the service's web packages, whose pins a peer may contradict.
+"""
+
+import re
+import subprocess
+import sys
+import venv
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.serving.process import ROOT
+
+PEERS = Path(__file__).parent / "peers"
+STAGE_PACKAGES = (
+    "numpy",
+    "onnxruntime",
+    "opencv-python-headless",
+    "pi-heif",
+    "pillow",
+    "pydantic",
+    "pydantic-settings",
+)
+
+
+def main(
+    folder: Annotated[Path, typer.Argument(help="Where the environments go.")],
+    names: Annotated[list[str] | None, typer.Argument(help="Default: every peer.")] = None,
+) -> None:
+    """Make one environment a peer."""
+    locked = (ROOT / "requirements" / "cpu.txt").read_text()
+    pins = [pin for pin in re.findall(r"^\S+==\S+", locked, re.MULTILINE) if is_of_stages(pin)]
+    for name in names or peer_names():
+        print(f"installing {name}", flush=True)
+        venv.create(folder / name, with_pip=True, clear=True)
+        requirements = ["--requirement", str(PEERS / f"{name}.txt"), *pins]
+        install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements]
+        subprocess.run([str(python_of(folder, name)), *install], check=True, stdout=sys.stderr)
+
+
+def peer_names() -> list[str]:
+    """Every peer: a file in `peers` with its requirements beside it."""
+    return sorted(path.stem for path in PEERS.glob("*.txt"))
+
+
+def python_of(folder: Path, name: str) -> Path:
+    """The interpreter of a peer's environment."""
+    return folder / name / "bin" / "python"
+
+
+def is_of_stages(pin: str) -> bool:
+    """Whether a pin `name==version` is of a package that the stages import."""
+    return pin.partition("==")[0] in STAGE_PACKAGES
+
+
+if __name__ == "__main__":
+    typer.run(main)
