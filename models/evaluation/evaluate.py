@@ -25,7 +25,7 @@ from models.evaluation.pictures import (
     Photo,
     Progress,
     draw_all,
-    find_pictures,
+    find_drawings,
     plan,
     read_drawing,
     read_groups,
@@ -116,7 +116,7 @@ def open_inputs(request: Request) -> Inputs:
     if groups and not any(photo.group for photo in photos):
         raise EvaluationError(f"{request.groups} gives no photo of {request.photos} a group")
     pairs = plan(request.pairs, drawn / "pairs", {}, pairs=True) if request.pairs else []
-    drawings = find_pictures(request.cartoons)
+    drawings = find_drawings(request.cartoons)
     network = IdentityNetwork(request.identity) if request.identity else None
     counts = (len(photos), len(drawings), len(pairs))
     for folder, count in zip(folders, counts, strict=False):

@@ -83,7 +83,7 @@ def kid(pictures: Vectors, drawings: Vectors) -> Resampled:
     ours, theirs = _without_self(pictures), _without_self(drawings)
     cross = _kernel(pictures, drawings)
     rng = np.random.default_rng(SEED)
-    weights = [_draw(rng, len(pictures)), _draw(rng, len(drawings))]
+    weights = [_draw_pairs(rng, len(pictures)), _draw_pairs(rng, len(drawings))]
     ones = [np.ones((1, len(pictures))), np.ones((1, len(drawings)))]
 
     def discrepancy(ours_weight: Samples, theirs_weight: Samples) -> Samples:
@@ -115,6 +115,14 @@ def _within(kernel: Samples, weights: Samples) -> Samples:
 def _draw(rng: np.random.Generator, count: int) -> Samples:
     """How often each picture is drawn in each resampling, (RESAMPLES, count)."""
     return rng.multinomial(count, np.full(count, 1 / count), RESAMPLES).astype(np.float64)
+
+
+def _draw_pairs(rng: np.random.Generator, count: int) -> Samples:
+    """As `_draw`, with two different pictures in each resampling: of few, one may come alone."""
+    weights = _draw(rng, count)
+    while (alone := (weights > 0).sum(1) < 2).any():
+        weights[alone] = _draw(rng, count)[alone]
+    return weights
 
 
 def pixel_distance(a: Image, b: Image) -> float:

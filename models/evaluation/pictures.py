@@ -105,25 +105,39 @@ def read_picture(path: Path) -> Image:
         raise EvaluationError(f"cannot read {path}: {error}") from error
 
 
-def find_pictures(folder: Path, size: tuple[int, int] | None = None) -> list[Path]:
+def find_photos(folder: Path, size: tuple[int, int]) -> list[Path]:
     """Pictures in `folder` and below, in a stable order; all of `size` (width, height), px.
 
     Raises:
         EvaluationError: there is none, or some have another size.
     """
+    width, height = size
+    wanted = f"must have {width}x{height} px, as prepare-data writes them"
+    return _find(folder, lambda found: found == size, wanted)
+
+
+def find_drawings(folder: Path) -> list[Path]:
+    """Pictures in `folder` and below, in a stable order; all of them squares.
+
+    Raises:
+        EvaluationError: there is none, or some are no squares.
+    """
+    return _find(folder, lambda found: found[0] == found[1], "must be squares")
+
+
+def _find(folder: Path, fits: Callable[[tuple[int, int]], bool], wanted: str) -> list[Path]:
     if not folder.is_dir():
         raise EvaluationError(f"{folder} is no folder")
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     if not found:
         raise EvaluationError(f"there is no picture in {folder}")
-    if size:
-        wrong = [f"{path.name} {s[0]}x{s[1]}" for path in found if (s := _size(path)) != size]
-        if wrong:
-            more = f" and {len(wrong) - LISTED} more" if len(wrong) > LISTED else ""
-            raise EvaluationError(
-                f"pictures in {folder} must have {size[0]}x{size[1]} px, as prepare-data writes "
-                f"them: {', '.join(wrong[:LISTED])}{more}"
-            )
+    sizes = {path: _size(path) for path in found}
+    wrong = [f"{path.name} {s[0]}x{s[1]}" for path, s in sizes.items() if not fits(s)]
+    if wrong:
+        more = f" and {len(wrong) - LISTED} more" if len(wrong) > LISTED else ""
+        raise EvaluationError(
+            f"the pictures in {folder} {wanted}: {', '.join(wrong[:LISTED])}{more}"
+        )
     return found
 
 
@@ -136,14 +150,12 @@ def _size(path: Path) -> tuple[int, int]:
 
 
 def read_drawing(path: Path) -> Image:
-    """A drawing of any size, square, on white, shrunk to `(256, 256, 3)`.
+    """A square drawing on white, brought to `(256, 256, 3)` uint8 RGB.
 
     Pillow's bicubic looks at all pixels it shrinks: a sampled one would be part of every KID
     (Parmar et al. 2022, arXiv:2104.11222).
     """
     drawing = Pillow.fromarray(read_picture(path))
-    if drawing.width != drawing.height:
-        raise EvaluationError(f"{path} has {drawing.width}x{drawing.height} px: not a square")
     return np.asarray(drawing.resize((SIDE, SIDE), Pillow.Resampling.BICUBIC))
 
 
@@ -159,7 +171,7 @@ def plan(folder: Path, out: Path, groups: dict[str, str], *, pairs: bool = False
     """What is in `folder`, and where the cartoons go."""
     size = (2 * SIDE, SIDE) if pairs else (SIDE, SIDE)
     photos = []
-    for path in find_pictures(folder, size):
+    for path in find_photos(folder, size):
         name = path.relative_to(folder).with_suffix("")
         cartoon = out / name.with_suffix(".png")
         photos.append(Photo(str(name), path, cartoon, pairs, groups.get(path.stem, "")))
