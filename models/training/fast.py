@@ -26,15 +26,16 @@ from models.training import augment, losses
 from models.training.config import ConfigError, FastConfig, GeneratorSection, Stage
 from models.training.data import Folder, drawing, order, pair, portrait, to_unit
 from models.training.judges import PixelJudge, ProjectedJudge
-from models.training.published import memory_format
 from models.training.recipe import (
     SHOWN,
     TOTAL,
     Image,
     Terms,
     Trained,
+    lay_out,
     linear_decay,
     load_face_id_network,
+    memory_format,
     set_rate,
     stack,
     to_pictures,
@@ -118,8 +119,9 @@ class Fast:
         return load_face_id_network(self.config.face_id, self.fabric.device)
 
     def _make_networks(self) -> None:
-        model, layout = self.config.model, memory_format(self.config.channels_last)
-        self.generator = create_generator(model.generator).to(memory_format=layout)
+        model = self.config.model
+        self.generator = create_generator(model.generator)
+        lay_out(self.generator, self.config.channels_last)
         for name, parameter in self.generator.named_parameters():
             if name in UNUSED:
                 parameter.requires_grad_(False)
@@ -128,7 +130,8 @@ class Fast:
         self.projected = [
             ProjectedJudge(f.channels, model.projected_channels) for f in self.features
         ]
-        self.pixel = PixelJudge(model.pixel_ndf).to(memory_format=layout)
+        self.pixel = PixelJudge(model.pixel_ndf)
+        lay_out(self.pixel, self.config.channels_last)
         judges: dict[str, nn.Module] = {
             f"projected{f.variant}": judge
             for f, judge in zip(self.features, self.projected, strict=True)
@@ -344,8 +347,8 @@ class Fast:
     def _follow(self, number: int) -> None:
         """Move the running mean of the weights, which is what is kept, towards the weights."""
         keep = min(self.config.model.ema, (1 + number) / (WARM_EMA + number))
-        mean, live = list(self.mean.parameters()), list(self.generator.parameters())
-        torch._foreach_lerp_(mean, [p.detach() for p in live], 1 - keep)
+        for mean, live in zip(self.mean.parameters(), self.generator.parameters(), strict=True):
+            mean.lerp_(live, 1 - keep)
 
     @torch.no_grad()
     def grids(self) -> dict[str, Image]:

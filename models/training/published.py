@@ -27,8 +27,10 @@ from models.training.recipe import (
     Image,
     Terms,
     Trained,
+    lay_out,
     linear_decay,
     load_face_id_network,
+    memory_format,
     set_rate,
     stack,
     to_heatmaps,
@@ -90,16 +92,17 @@ class Published:
         return load_face_id_network(self.config.face_id, self.fabric.device)
 
     def _make_networks(self) -> None:
-        model, layout = self.weights, memory_format(self.config.channels_last)
+        model = self.weights
         section = model.generator
         self.a2b, self.b2a = (
-            Generator(section.ngf, section.img_size, section.light).to(memory_format=layout)
-            for _ in GENERATORS
+            Generator(section.ngf, section.img_size, section.light) for _ in GENERATORS
         )
         sections = (model.discriminator_g, model.discriminator_l) * 2
-        self.judges = [Discriminator(s.n_layers, s.ndf).to(memory_format=layout) for s in sections]
+        self.judges = [Discriminator(s.n_layers, s.ndf) for s in sections]
         named = zip((*GENERATORS, *JUDGES), (self.a2b, self.b2a, *self.judges), strict=True)
         self.networks: dict[str, nn.Module] = dict(named)
+        for network in self.networks.values():
+            lay_out(network, self.config.channels_last)
         generators = Trained(**{name: self.networks[name] for name in GENERATORS})
         judges = Trained(**{name: self.networks[name] for name in JUDGES})
         rate = self.config.lr_scheduler.learning_rate
@@ -278,7 +281,3 @@ def clip(net: nn.Module, rho: float, w: float) -> None:
             parameter.clamp_(0, rho)
         elif name.endswith(CLIPPED_W):
             parameter.clamp_(0, w)
-
-
-def memory_format(channels_last: bool) -> torch.memory_format:
-    return torch.channels_last if channels_last else torch.contiguous_format

@@ -75,6 +75,15 @@ def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate
 
 
+def memory_format(channels_last: bool) -> torch.memory_format:
+    return torch.channels_last if channels_last else torch.contiguous_format
+
+
+def lay_out(network: Any, channels_last: bool) -> None:
+    """Order the weights in memory as the pictures will be."""
+    network.to(memory_format=memory_format(channels_last))
+
+
 def to_pictures(batch: Tensor) -> list[Image]:
     """(B, 3, S, S), -1..1, to (S, S, 3) uint8 each."""
     levels = ((batch.float() + 1) * 127.5).clamp(0, 255).to(torch.uint8)
