@@ -1,4 +1,4 @@
-"""The command line: `photo2cartoon serve`, `run`, `bulk`, `convert`, `evaluate` and `models`."""
+"""The command line: `photo2cartoon serve`, `run`, `bulk`, `prepare-data`, `train` and more."""
 
 import os
 from collections import Counter
@@ -33,6 +33,7 @@ from app.errors import InvalidOption, Problem
 from app.lanes import available_cores
 from app.options import Options, parse_options
 from app.pipeline import Pipeline, open_pipeline
+from app.prepare import Kind, Prepared, Split, plan, prepare
 from app.settings import Settings
 from models.manifest import (
     ManifestError,
@@ -153,6 +154,74 @@ def bulk(
         out.print(f"{words}; report: {path}", markup=False)
     if counts["failed"]:
         raise typer.Exit(1)
+
+
+@app.command("prepare-data")
+def prepare_data(
+    photos: Annotated[Path, typer.Argument(help="Folder of photos.", exists=True, file_okay=False)],
+    out_folder: Annotated[Path, typer.Argument(metavar="OUT", file_okay=False)],
+    cartoons: Annotated[
+        Path | None, typer.Option(help="Folder of drawings.", exists=True, file_okay=False)
+    ] = None,
+    pairs: Annotated[
+        Path | None,
+        typer.Option(help="Folder of pairs, photo left.", exists=True, file_okay=False),
+    ] = None,
+    test_share: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the photos kept for testing, by name.")
+    ] = 0.05,
+    test_cartoons: Annotated[int, typer.Option(min=0, help="Last drawings by name, kept.")] = 0,
+    test_pairs: Annotated[int, typer.Option(min=0, help="Last pairs by name, kept.")] = 0,
+    holdout: Annotated[
+        Path | None, typer.Option(help="File of names kept for testing.", exists=True)
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=0, help="Threads; 0: one a core.")] = 0,
+    again: Annotated[bool, typer.Option("--again", help="Do also what is done.")] = False,
+) -> None:
+    """Turn photos, drawings and pairs into training data; call again to go on where it stopped.
+
+    Exit code: 0 done (skipped.csv lists what had no face), 2 the call itself was wrong, 130 stopped
+    by Ctrl-C.
+    """
+    folders: dict[Kind, Path] = {"A": photos}
+    folders |= {"B": cartoons} if cartoons else {}
+    folders |= {"P": pairs} if pairs else {}
+    names = holdout.read_text(encoding="utf-8").split("\n") if holdout else []
+    kept = frozenset(name.strip() for name in names if name.strip())
+    items = plan(folders, out_folder, Split(test_share, test_cartoons, test_pairs, kept))
+    if not items:
+        raise typer.BadParameter("there is no picture in it", param_hint="PHOTOS")
+    threads = jobs or _read_settings().threads or available_cores()
+    work = prepare(_open_pipeline(), items, out_folder, threads=threads, again=again)
+    results: list[Prepared] = []
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    try:
+        with Progress(*columns, TimeRemainingColumn(), console=err) as progress:
+            bar = progress.add_task("pictures", total=len(items))
+            for result in work:
+                results.append(result)
+                progress.advance(bar)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    finally:
+        work.close()
+        counts = Counter(result.status for result in results)
+        words = ", ".join(f"{counts[status]} {status}" for status in ("done", "there", "skipped"))
+        out.print(f"{words}; {out_folder}", markup=False)
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    add_help_option=False,
+)
+def train(context: typer.Context) -> None:
+    """Train a generator of your own; `train --help` lists its options. Needs torch."""
+    try:  # only here: serving and the rest of the command line do without torch
+        from models.train import main as run_training  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        err.print(f"train needs {error.name}: CONTRIBUTING.md says how to install it")
+        raise typer.Exit(2) from error
+    raise typer.Exit(run_training(context.args))
 
 
 @app.command()

@@ -22,6 +22,7 @@ LAYERS = [
     {"matte", "scene"},
     {"pipeline"},
     {"predictor", "bulk", "middleware", "openapi"},
+    {"prepare"},
     {"routes"},
     {"main"},
     {"cli"},
