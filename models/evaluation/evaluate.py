@@ -122,7 +122,12 @@ def open_inputs(request: Request) -> Inputs:
     for folder, count in zip(folders, counts, strict=False):
         if count < 2:  # distances between sets need two of each
             raise EvaluationError(f"{folder} has one picture: two are needed at least")
-    return Inputs(OnnxGenerator(request.model), photos, pairs, drawings, network)
+    generator = OnnxGenerator(request.model)
+    try:
+        request.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EvaluationError(f"cannot make {request.out}: {error.strerror}") from error
+    return Inputs(generator, photos, pairs, drawings, network)
 
 
 def _row(what: str, figure: Resampled) -> Report:
@@ -134,18 +139,19 @@ def _kid_rows(judge: Judge, inputs: Inputs) -> list[Report]:
     paths, photos, pairs = inputs.drawings, inputs.photos, inputs.pairs
     drawn = judge.pool((read_drawing(path) for path in paths), len(paths), "drawings")
 
-    def kid(chosen: list[Photo], read: Callable[[Photo], Image]) -> Resampled:
+    def kid(what: str, chosen: list[Photo], read: Callable[[Photo], Image]) -> Resampled:
         pictures = (read(photo) for photo in chosen)
-        return measures.kid(judge.pool(pictures, len(chosen), read.__name__[5:] + "s"), drawn)
+        return measures.kid(judge.pool(pictures, len(chosen), what), drawn)
 
     rows = [
-        _row("photos: before", kid(photos, Photo.read_photo)),
-        _row("photos: this model", kid(photos, Photo.read_cartoon)),
+        _row("photos: before", kid("photos", photos, Photo.read_photo)),
+        _row("photos: this model", kid("their cartoons", photos, Photo.read_cartoon)),
     ]
     if pairs:
-        ours, own = kid(pairs, Photo.read_cartoon), kid(pairs, Photo.read_original)
+        ours = kid("pairs' cartoons", pairs, Photo.read_cartoon)
+        own = kid("pairs' own cartoons", pairs, Photo.read_original)
         rows += [
-            _row("pairs: before", kid(pairs, Photo.read_photo)),
+            _row("pairs: before", kid("pairs' photos", pairs, Photo.read_photo)),
             _row("pairs: this model", ours),
             _row("pairs: their own cartoons", own),
             _row("pairs: this model less their own", ours - own),

@@ -87,8 +87,16 @@ class OnnxGenerator:
         self._input = inputs[0].name
 
     def draw(self, photo: Image) -> Image:
-        """The cartoon of a prepared photo, both `(256, 256, 3)` uint8 RGB; not composited."""
+        """The cartoon of a prepared photo, both `(256, 256, 3)` uint8 RGB; not composited.
+
+        Raises:
+            EvaluationError: what comes out is no picture.
+        """
         (output, *_) = self._session.run(None, {self._input: to_tensor(photo)[None]})
+        if output.shape != (1, 3, SIDE, SIDE) or not np.isfinite(output).all():
+            raise EvaluationError(
+                f"{self.name} gives {output.shape}, not finite pictures (1, 3, {SIDE}, {SIDE})"
+            )
         return to_image(output[0]).astype(np.uint8)
 
 

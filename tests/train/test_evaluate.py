@@ -232,6 +232,10 @@ def test_command_errors(world: Request, tmp_path: Path) -> None:
     one = evaluations.write(tmp_path / "one", evaluations.portraits(1))
     broken = tmp_path / "broken.png"
     wide = evaluations.network(tmp_path / "wide.onnx", "Identity", ("N", 3, 128, 128))
+    infinite = evaluations.network(tmp_path / "infinite.onnx", "Log", ("N", 3, 256, 256))
+    thin = evaluations.network(
+        tmp_path / "thin.onnx", "ReduceMean", ("N", 3, 256, 256), axes=[1], keepdims=1
+    )
     out = tmp_path / "out"
     cases: list[tuple[dict[str, Path], str]] = [
         ({"photos": empty}, "there is no picture in"),
@@ -243,9 +247,12 @@ def test_command_errors(world: Request, tmp_path: Path) -> None:
         ({"model": tmp_path / "none.onnx"}, "cannot read"),
         ({"model": world.groups or out}, "is not an ONNX file that runs"),
         ({"model": wide}, "not float32 (N, 3, 256, 256)"),
+        ({"model": infinite}, "infinite.onnx gives (1, 3, 256, 256), not finite"),
+        ({"model": thin}, "thin.onnx gives (1, 1, 256, 256), not finite"),
         ({"groups": tmp_path / "none.csv"}, "cannot read"),
         ({"identity": tmp_path / "none.tflite"}, "cannot read"),
         ({"out": world.photos / "out"}, "must not lie among the pictures"),
+        ({"out": world.model / "out"}, "cannot make"),
     ]
     for changes, message in cases:
         result = CliRunner().invoke(app, _command(world, **{"out": out, **changes}))
