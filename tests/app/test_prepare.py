@@ -9,13 +9,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from PIL import Image
 from typer.testing import CliRunner
 
 from app.cli import app
 from app.clock import StageClock
 from app.options import Options
 from app.pipeline import Pipeline
-from app.prepare import CONTOURS, Kind, Prepared, Split, plan, prepare
+from app.prepare import CONTOURS, Kind, Prepared, Split, plan, prepare, write_png
 from models.preprocess import to_image
 
 Folders = dict[Kind, Path]
@@ -48,6 +50,12 @@ def run(
     return {result.item.target: result for result in results}
 
 
+def read(path: Path) -> NDArray[np.uint8]:
+    """A PNG as it was written, RGB or RGBA."""
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
 def below(folder: Path) -> list[str]:
     return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
 
@@ -74,11 +82,11 @@ def test_photos_are_what_the_generator_will_see(
     out = tmp_path / "out"
     run(pipeline, {"A": folders["A"]}, out, Split(share=0))
     _, (portrait,) = pipeline.prepare(photo, Options(), StageClock())
-    found = cv2.cvtColor(cv2.imread(str(out / "trainA" / "a.png")), cv2.COLOR_BGR2RGB)
+    found = read(out / "trainA" / "a.png")
     assert found.shape == (256, 256, 3)
     np.testing.assert_array_equal(found, to_image(portrait.tensor).round().astype(np.uint8))
-    crop = cv2.imread(str(out / "crops" / "trainA" / "a.png"), cv2.IMREAD_UNCHANGED)
-    np.testing.assert_array_equal(cv2.cvtColor(crop, cv2.COLOR_BGRA2RGB), portrait.crop.pixels)
+    crop = read(out / "crops" / "trainA" / "a.png")
+    np.testing.assert_array_equal(crop[:, :, :3], portrait.crop.pixels)
     np.testing.assert_allclose(crop[:, :, 3] / 255, portrait.matte, atol=0.5 / 255 + 1e-6)
 
 
@@ -102,7 +110,7 @@ def test_points_lie_on_the_face(pipeline: Pipeline, folders: Folders, tmp_path: 
 def test_drawings_are_laid_on_white(pipeline: Pipeline, folders: Folders, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run(pipeline, {"B": folders["B"]}, out, Split())
-    image = cv2.imread(str(out / "trainB" / "trainB" / "002.png"), cv2.IMREAD_UNCHANGED)
+    image = read(out / "trainB" / "trainB" / "002.png")
     assert image.shape == (80, 80, 3)
     assert (image[:40] == 255).all()
     assert (image[40:] == 40).all()
@@ -110,11 +118,10 @@ def test_drawings_are_laid_on_white(pipeline: Pipeline, folders: Folders, tmp_pa
 
 def test_pairs_stay_and_get_points(pipeline: Pipeline, folders: Folders, tmp_path: Path) -> None:
     run(pipeline, {"A": folders["A"]}, tmp_path / "first", Split(share=0))
-    portrait = cv2.imread(str(tmp_path / "first" / "trainA" / "a.png"))
-    (tmp_path / "pairs").mkdir()
+    portrait = read(tmp_path / "first" / "trainA" / "a.png")
     for k in range(3):
-        cv2.imwrite(str(tmp_path / "pairs" / f"{k}.png"), np.hstack((portrait, portrait // 2)))
-    cv2.imwrite(str(tmp_path / "pairs" / "odd.png"), portrait)
+        write_png(tmp_path / "pairs" / f"{k}.png", np.hstack((portrait, portrait // 2)))
+    write_png(tmp_path / "pairs" / "odd.png", portrait)
     out = tmp_path / "out"
     results = run(pipeline, {"P": tmp_path / "pairs"}, out, Split(last_p=2))
     assert {t: r.code for t, r in results.items() if r.status == "skipped"} == {
@@ -123,7 +130,7 @@ def test_pairs_stay_and_get_points(pipeline: Pipeline, folders: Folders, tmp_pat
     assert below(out) == [
         "faces.jsonl", "skipped.csv", "testP/2.png", "trainP/0.png", "trainP/1.png",
     ]  # fmt: skip
-    assert cv2.imread(str(out / "trainP" / "0.png")).shape == (256, 512, 3)
+    assert read(out / "trainP" / "0.png").shape == (256, 512, 3)
     first = json.loads((tmp_path / "first" / "faces.jsonl").read_text().splitlines()[0])
     pair = json.loads((out / "faces.jsonl").read_text().splitlines()[0])
     apart = np.subtract(first["points"]["mouth"], pair["points"]["mouth"])
@@ -142,7 +149,7 @@ def test_a_second_call_does_what_is_missing(
     (folders["A"] / "new.jpg").write_bytes(photo)
     second = run(pipeline, folders, out, Split(share=0))
     status = {target: result.status for target, result in second.items()}
-    done = [target for target, value in status.items() if value == "done"]
+    done = sorted(target for target, value in status.items() if value == "done")
     assert done == ["trainA/a.png", "trainA/new.png"]
     assert {t: s for t, s in status.items() if s == "skipped"} == {
         t: r.status for t, r in first.items() if r.status == "skipped"

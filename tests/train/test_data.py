@@ -186,10 +186,9 @@ def test_mattes_err_at_their_edge_only() -> None:
 def test_judges_see_shifted_pictures_with_holes_and_gradients_pass() -> None:
     picture = torch.full((20, 3, 64, 64), -0.5, requires_grad=True)
     seen = augment.for_judges(picture, FastAugment(), torch.Generator().manual_seed(0))
-    values = {round(v, 3) for v in seen.detach().flatten().unique().tolist()}
+    values = {round(v, 3) for v in seen.detach().flatten().tolist()}
     assert values <= {-0.5, 0.0, 1.0}  # as it was, hole, white border
     holes = ((seen.detach() == 0).flatten(1).any(1)).float().mean()
     assert 0 < float(holes) < 0.8
-    seen.sum().backward()
-    assert picture.grad is not None
-    assert float(picture.grad.abs().sum()) > 0
+    (slope,) = torch.autograd.grad(seen.sum(), picture)
+    assert float(slope.abs().sum()) > 0
