@@ -13,6 +13,7 @@ from rich.progress import (
     DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
@@ -254,6 +255,51 @@ def convert(
         err.print(f"{source}: {error}", markup=False)
         raise typer.Exit(2) from error
     out.print(conversion.report(done, target), markup=False)
+
+
+@app.command()
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="A generator, ONNX.")],
+    photos: Annotated[Path, typer.Argument(help="Folder of prepared photos, 256 px.")],
+    cartoons: Annotated[Path, typer.Option(help="Folder of held-out drawings.")],
+    output: Annotated[Path, typer.Option("--out", help="Folder for the report.")],
+    pairs: Annotated[
+        Path | None, typer.Option(help="Folder of prepared photos, a cartoon to the right of each.")
+    ] = None,
+    groups: Annotated[
+        Path | None, typer.Option(help="CSV: which photo belongs to which group of people.")
+    ] = None,
+    identity: Annotated[
+        Path | None, typer.Option(help="Face recognition network: .onnx, .tflite or npm's .tgz.")
+    ] = None,
+) -> None:
+    """Measure a generator: nearness to the style, likeness, by group. Needs torch.
+
+    Exit code: 0 measured, 2 something given is not what it has to be, or torch is missing.
+    """
+    try:
+        from models.evaluation import evaluate as evaluation  # noqa: PLC0415
+        from models.evaluation.pictures import EvaluationError  # noqa: PLC0415
+        from models.weights_error import WeightsError  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        err.print(f"evaluate needs {error.name}: install torch, then photo2cartoon\\[train]")
+        raise typer.Exit(2) from error
+    request = evaluation.Request(model, photos, cartoons, output, pairs, groups, identity)
+    try:
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+        with Progress(*columns, TimeRemainingColumn(), console=err, transient=True) as bar:
+            tasks: dict[str, TaskID] = {}
+
+            def progress(what: str, done: int, total: int) -> None:
+                if what not in tasks:
+                    tasks[what] = bar.add_task(what, total=total)
+                bar.update(tasks[what], completed=done)
+
+            evaluation.evaluate(request, progress)
+    except (EvaluationError, WeightsError) as error:
+        err.print(str(error), markup=False)
+        raise typer.Exit(2) from error
+    out.print(str(output / "report.html"), markup=False)
 
 
 @models.command("list")
