@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from models.training.config import (
     CONFIGS,
@@ -15,6 +18,7 @@ from models.training.config import (
     load_config,
     parse_config,
 )
+from tests.conftest import ROOT
 
 
 def test_every_shipped_file_is_right() -> None:
@@ -101,3 +105,21 @@ def test_a_file_that_is_no_configuration(tmp_path: Path) -> None:
     path.write_text("a: [")
     with pytest.raises(ConfigError, match="not YAML"):
         load_config(path)
+
+
+def test_every_key_is_explained() -> None:
+    page = (ROOT / "docs" / "training.md").read_text()
+    known = {
+        name for kind in (PublishedConfig(recipe="published"), FastConfig()) for name in walk(kind)
+    }
+    explained = set(re.findall(r"\w+", " ".join(re.findall(r"`([^`]*)`", page))))
+    assert known - explained == set()
+
+
+def walk(section: BaseModel) -> Iterator[str]:
+    """Names of all keys below a section."""
+    for name, value in section:
+        yield name
+        for part in value if isinstance(value, list) else [value]:
+            if isinstance(part, BaseModel):
+                yield from walk(part)

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from app.cli import app
 from models.generator import Generator
 from models.train import main
 from models.training.checkpoint import read_run
@@ -96,3 +98,15 @@ def test_calls_that_cannot_work(
     assert "no such folder" in capsys.readouterr().err
     assert main([*arguments, "-o", "nonsense=1"]) == 2
     assert "no key 'nonsense'" in capsys.readouterr().err
+
+
+def test_the_command_line_passes_everything_on(data: Path, tmp_path: Path) -> None:
+    arguments = [*configured("fast", data, tmp_path), *into(tmp_path / "run")]
+    short = ["-o", "stages.0.iterations=1", "stages.1.iterations=1"]
+    result = CliRunner().invoke(app, ["train", *arguments, *short])
+    assert result.exit_code == 0, result.output
+    assert "all steps done after step 2" in result.output
+    assert CliRunner().invoke(app, ["train", *arguments, "-o", "nonsense=1"]).exit_code == 2
+    shown = CliRunner().invoke(app, ["train", "--help"])
+    assert shown.exit_code == 0
+    assert "--max-minutes" in shown.output
