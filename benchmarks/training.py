@@ -4,7 +4,7 @@
 
 Pictures are drawn, so that no data is needed, and packed and augmented like real ones. The minutes
 are shared by the batch sizes; a batch that does not fit into the memory ends the table. `GFLOP` is
-counted by torch's own counter over one step (a multiply-add counts two), and `of peak` compares with
+counted by torch's own counter over one step (a multiply-add counts two); `of peak` compares with
 a large matrix product in the same precision on the same device, so it is an estimate of how much of
 the arithmetic is used (MFU).
 """
