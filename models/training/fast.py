@@ -27,7 +27,6 @@ from models.training.config import ConfigError, FastConfig, GeneratorSection, St
 from models.training.data import Folder, drawing, order, pair, portrait, to_unit
 from models.training.judges import PixelJudge, ProjectedJudge
 from models.training.recipe import (
-    SHOWN,
     TOTAL,
     Image,
     Terms,
@@ -37,6 +36,7 @@ from models.training.recipe import (
     load_face_id_network,
     memory_format,
     set_rate,
+    spread,
     stack,
     to_pictures,
 )
@@ -356,7 +356,7 @@ class Fast:
         size = self.config.stages[-1].img_size if self._stage is None else self._stage.img_size
         data = self.config.dataset
         roots = (data.train.dataroot_a, data.test.dataroot_a)
-        photos = [photo for root in roots for photo in self._photos(root, size, SHOWN)]
+        photos = [photo for root in roots for photo in self._photos(root, size)]
         drawn = [self._draw_mean(photo) for photo in photos]
         return {"A2B": stack([to_pictures(torch.stack(photos)), to_pictures(torch.stack(drawn))])}
 
@@ -364,15 +364,18 @@ class Fast:
     def strips(self) -> Iterator[tuple[str, Image]]:
         """Each test photo beside its cartoon."""
         size = self.config.stages[-1].img_size
-        for k, photo in enumerate(self._photos(self.config.dataset.test.dataroot_a, size, None)):
+        for k, photo in enumerate(
+            self._photos(self.config.dataset.test.dataroot_a, size, every=True)
+        ):
             tiles = to_pictures(torch.stack((photo, self._draw_mean(photo))))
             yield f"A2B_{k}", stack([tiles])
 
-    def _photos(self, root: Path, size: int, limit: int | None) -> list[Tensor]:
+    def _photos(self, root: Path, size: int, *, every: bool = False) -> list[Tensor]:
         if not root.is_dir():
             return []
         folder = Folder(root, drawing(size), "", self.fabric.device, cache=False)
-        return list(to_unit(folder.take(list(range(len(folder)))[:limit])))
+        places = list(range(len(folder))) if every else spread(len(folder))
+        return list(to_unit(folder.take(places)))
 
     def _draw_mean(self, photo: Tensor) -> Tensor:
         answer: Tensor = Picture(self.mean)(photo[None])[0]

@@ -8,6 +8,7 @@ judged too (PatchGAN, Isola et al., CVPR 2017, arXiv 1611.07004).
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
@@ -36,11 +37,13 @@ class ProjectedJudge(nn.Module):
             )
 
     def forward(self, features: Mapping[int, Tensor]) -> list[Tensor]:
-        """Logits (B, 1, h, w) a stride; above 0 means real."""
-        return [
-            self.heads[name](projection(features[int(name)].float())).float()
-            for name, projection in self.projections.items()
-        ]
+        """Logits (B, 1, h, w) a stride; above 0 means real. In float32, whatever autocast says."""
+        kind = next(iter(features.values())).device.type
+        with torch.autocast(kind, enabled=False):
+            return [
+                self.heads[name](projection(features[int(name)].float()))
+                for name, projection in self.projections.items()
+            ]
 
 
 class PixelJudge(nn.Module):

@@ -22,7 +22,6 @@ from models.training.augment import step_rng, upstream_crop
 from models.training.config import AdamSection, ConfigError, PublishedConfig
 from models.training.data import Folder, drawing, order, to_unit
 from models.training.recipe import (
-    SHOWN,
     TOTAL,
     Image,
     Terms,
@@ -32,6 +31,7 @@ from models.training.recipe import (
     load_face_id_network,
     memory_format,
     set_rate,
+    spread,
     stack,
     to_heatmaps,
     to_pictures,
@@ -205,18 +205,18 @@ class Published:
         ways = (("A2B", test.dataroot_a, self.b2a, self.a2b),
                 ("B2A", test.dataroot_b, self.a2b, self.b2a))  # fmt: skip
         for name, root, keep, make in ways:
-            pictures = self._tests(root, len_limit=None)
+            pictures = self._tests(root, every=True)
             for k, picture in enumerate(pictures):
                 yield f"{name}_{k}", stack(self._rows(picture[None], keep, make))
 
     def _first(self, folder: Folder) -> Tensor:
-        return self._at_size(to_unit(folder.take(list(range(min(SHOWN, len(folder)))))))
+        return self._at_size(to_unit(folder.take(spread(len(folder)))))
 
-    def _tests(self, root: Path, len_limit: int | None = SHOWN) -> Tensor:
+    def _tests(self, root: Path, *, every: bool = False) -> Tensor:
         if not root.is_dir():
             return torch.empty(0, 3, self.size, self.size, device=self.fabric.device)
         folder = Folder(root, drawing(self.size), "", self.fabric.device, cache=False)
-        return to_unit(folder.take(list(range(len(folder)))[:len_limit]))
+        return to_unit(folder.take(list(range(len(folder))) if every else spread(len(folder))))
 
     def _at_size(self, batch: Tensor) -> Tensor:
         return nn.functional.interpolate(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 Terms = dict[str, Tensor]  # the loss under TOTAL, and what it is made of, for the log
 Image = NDArray[np.uint8]
 TOTAL = "total"
-SHOWN = 5  # pictures of each folder in a grid, as upstream
+SHOWN = 5  # pictures of each folder in a grid, as many as upstream
 
 
 class Recipe(Protocol):
@@ -44,6 +44,11 @@ class Recipe(Protocol):
     def load(self, path: Path) -> list[str]:
         """Start from somebody's weights; the networks that were found in the file."""
         ...
+
+
+def spread(count: int, limit: int = SHOWN) -> list[int]:
+    """`limit` places (fewer if there are) spread evenly over `count`."""
+    return [k * count // min(limit, count) for k in range(min(limit, count))]
 
 
 class Trained(nn.Module):
