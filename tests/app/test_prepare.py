@@ -14,10 +14,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from app.cli import app
-from app.clock import StageClock
 from app.options import Options
 from app.pipeline import Pipeline
 from app.prepare import CONTOURS, Kind, Prepared, Split, plan, prepare, write_png
+from app.ticket import Ticket
 from models.preprocess import to_image
 
 Folders = dict[Kind, Path]
@@ -81,7 +81,7 @@ def test_photos_are_what_the_generator_will_see(
 ) -> None:
     out = tmp_path / "out"
     run(pipeline, {"A": folders["A"]}, out, Split(share=0))
-    _, (portrait,) = pipeline.prepare(photo, Options(), StageClock())
+    _, (portrait,) = pipeline.prepare(photo, Options(), Ticket())
     found = read(out / "trainA" / "a.png")
     assert found.shape == (256, 256, 3)
     np.testing.assert_array_equal(found, to_image(portrait.tensor).round().astype(np.uint8))
