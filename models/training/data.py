@@ -57,9 +57,7 @@ def read_picture(path: Path) -> Bytes:
     Raises:
         DataError: it cannot be decoded.
     """
-    raw = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
-    if raw is None:
-        raise DataError(f"{path}: not a picture that can be decoded")
+    raw = _decode(path)
     if raw.dtype != np.uint8:
         raw = (raw / 257).astype(np.uint8) if raw.dtype == np.uint16 else raw.astype(np.uint8)
     if raw.ndim == 2:
@@ -69,6 +67,18 @@ def read_picture(path: Path) -> Bytes:
     rgba = cv2.cvtColor(raw, cv2.COLOR_BGRA2RGBA)
     weight = rgba[:, :, 3:].astype(np.float32) / 255
     return np.asarray(rgba[:, :, :3] * weight + 255 * (1 - weight), np.uint8)
+
+
+def _decode(path: Path) -> NDArray[Any]:
+    """A file as it is stored: gray, BGR or BGRA, 8 or 16 bits."""
+    try:
+        content = np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    raw = cv2.imdecode(content, cv2.IMREAD_UNCHANGED) if content.size else None
+    if raw is None:
+        raise DataError(f"{path}: not a picture that can be decoded")
+    return raw
 
 
 def resize(image: Bytes, size: int, interpolation: str = "bilinear") -> Bytes:
@@ -95,8 +105,8 @@ def portrait(size: int, root: Path) -> Callable[[Path], Bytes]:
     def read(path: Path) -> Bytes:
         crop = root / "crops" / path.relative_to(root)
         if crop.exists():
-            raw = cv2.imdecode(np.fromfile(crop, np.uint8), cv2.IMREAD_UNCHANGED)
-            if raw is None or raw.ndim != 3 or raw.shape[2] != 4:
+            raw = _decode(crop)
+            if raw.dtype != np.uint8 or raw.ndim != 3 or raw.shape[2] != 4:
                 raise DataError(f"{crop}: not a crop with its matte; prepare the data again")
             return resize(np.asarray(cv2.cvtColor(raw, cv2.COLOR_BGRA2RGBA), np.uint8), size)
         return resize(guess_matte(read_picture(path)), size)
@@ -141,15 +151,26 @@ def pack(paths: list[Path], read: Callable[[Path], Bytes], cache: Path | None, k
     with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
         array = np.stack(list(pool.map(read, paths)))
     if place:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        part = place.with_name(f"{place.name}.{os.getpid()}.part")
-        with part.open("wb") as file:
-            np.save(file, array)
-        part.replace(place)
-        for old in place.parent.glob(f"{key}-*.npy"):
-            if old != place:
-                old.unlink(missing_ok=True)
+        try:
+            _keep(array, place, f"{key}-*.npy")
+        except OSError as error:
+            raise DataError(
+                f"{place.parent}: cannot be written: {error.strerror}; without it, at the cost of "
+                "decoding at every start: -o dataset.train.cache=false"
+            ) from error
     return array
+
+
+def _keep(array: Bytes, place: Path, others: str) -> None:
+    """Write `array` to `place`, whole, and remove what older data left there."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    part = place.with_name(f"{place.name}.{os.getpid()}.part")
+    with part.open("wb") as file:
+        np.save(file, array)
+    part.replace(place)
+    for old in place.parent.glob(others):
+        if old != place:
+            old.unlink(missing_ok=True)
 
 
 def read_regions(folder: Path, paths: list[Path]) -> NDArray[np.float32]:
@@ -162,14 +183,15 @@ def read_regions(folder: Path, paths: list[Path]) -> NDArray[np.float32]:
     listing = folder.parent / FACES
     if not listing.exists():
         return regions
-    points = {}
-    for line in listing.read_text(encoding="utf-8").splitlines():
-        entry = json.loads(line)
-        points[entry["picture"]] = entry
-    for place, path in enumerate(paths):
-        entry = points.get(path.relative_to(folder.parent).as_posix())
-        if entry and entry.get("points"):
-            regions[place] = [_ellipse(entry, name) for name in REACH]
+    try:
+        lines = listing.read_text(encoding="utf-8").splitlines()
+        entries = {entry["picture"]: entry for entry in map(json.loads, lines)}
+        for place, path in enumerate(paths):
+            entry = entries.get(path.relative_to(folder.parent).as_posix())
+            if entry and entry["points"]:
+                regions[place] = [_ellipse(entry, name) for name in REACH]
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{listing}: not what prepare-data writes: {error!r}") from error
     return regions
 
 

@@ -57,6 +57,21 @@ def test_a_folder_must_hold_pictures(tmp_path: Path) -> None:
         Folder(tmp_path, drawing(32), "k", CPU)
 
 
+def test_damaged_files_are_named(tmp_path: Path) -> None:
+    (tmp_path / "empty.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"empty\.png: not a picture"):
+        read_picture(tmp_path / "empty.png")
+    with pytest.raises(DataError, match=r"none\.png: cannot be read"):
+        read_picture(tmp_path / "none.png")
+    root = toy.make(tmp_path / "toy", count=1)
+    (root / "faces.jsonl").write_text("{}\n")
+    with pytest.raises(DataError, match=r"faces\.jsonl: not what prepare-data writes"):
+        read_regions(root / "trainA", sorted((root / "trainA").iterdir()))
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(DataError, match=r"dataset\.train\.cache=false"):
+        pack([root / "trainA" / "00.png"], drawing(32), tmp_path / "file", "k")
+
+
 def test_packed_once_and_again_when_a_picture_changes(tmp_path: Path) -> None:
     for k in range(3):
         toy.write(tmp_path / "in" / f"{k}.png", toy.portrait(k))
