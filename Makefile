@@ -61,7 +61,7 @@ verify-models: $(VENV)/dev.stamp
 lock:
 	$(LOCK) --output-file=requirements/build.txt requirements/build.in
 	$(LOCK) --extra=cpu --output-file=requirements/cpu.txt pyproject.toml
-	$(LOCK) --extra=cpu --extra=dev --constraint=requirements/cpu.txt --output-file=requirements/dev.txt pyproject.toml
+	$(LOCK) --extra=cpu --extra=otel --extra=dev --constraint=requirements/cpu.txt --output-file=requirements/dev.txt pyproject.toml
 	$(LOCK) --extra=cpu --extra=train --constraint=requirements/dev.txt --output-file=requirements/train.txt pyproject.toml
 	$(LOCK) --no-header --no-annotate --output-file=- requirements/nodeps.in \
 		| awk '/^[^ ]/ { keep = /^(efficientnet-lite-pytorch|lightning-fabric)==/ } keep' > requirements/nodeps.txt
