@@ -8,11 +8,12 @@ import pytest
 
 from app.engine import Engine
 from app.errors import InvalidOption
-from app.etag import fingerprint, make_etag
+from app.etag import VERSION, fingerprint, make_etag
 from app.options import Options
 from app.pipeline import Pipeline, open_pipeline
 from app.settings import Settings
 from app.ticket import Ticket
+from tests.conftest import ROOT
 
 PNG = Options(format="png")
 
@@ -95,3 +96,7 @@ def test_the_deadline_is_the_callers_within_the_settings(
     with pytest.raises(InvalidOption):
         engine.timeout_s("1e3")
     engine.close()
+
+
+def test_the_version_in_the_etag_is_the_projects() -> None:
+    assert f'\nversion = "{VERSION}"\n' in (ROOT / "pyproject.toml").read_text()

@@ -161,4 +161,4 @@ def test_the_generator_is_a_process_of_its_own_and_says_what_it_cost(
     result = generator.send(load(tiny_server, requests=50, connections=2))
     generator.close()
     assert [answer.status for answer in result.answers] == [200] * 50
-    assert 0 < result.cpu_s <= result.wall_s * 2
+    assert result.cpu_s > 0
