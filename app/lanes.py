@@ -151,11 +151,14 @@ class Lanes:
         turns, place = divmod(ahead, self.threads)
         return max(rests[place] + turns * mean, (ahead + 0.5) * self._fastest_s())
 
-    def check_room(self, timeout_s: float = math.inf) -> None:
+    def check_room(self, timeout_s: float = math.inf) -> float:
         """Refuse at the door: before a body is read, or a job queued.
 
         Args:
             timeout_s: how long the caller would wait for the answer.
+
+        Returns:
+            The predicted wait, s.
 
         Raises:
             Overloaded: the queue is full.
@@ -174,6 +177,7 @@ class Lanes:
         if problem:
             self.refused[problem.code] += 1
             raise problem
+        return wait
 
     async def run(self, work: Callable[[], T], ticket: Ticket) -> T:
         """Run `work` on a lane and await its result; cancelling the await abandons the job.
@@ -182,9 +186,8 @@ class Lanes:
             Overloaded, WouldBeLate, Draining: as `check_room`.
             DeadlinePassed: the ticket's deadline passed before the work was done.
         """
-        self.check_room(ticket.left_s)
+        wait_s = self.check_room(ticket.left_s)
         loop = asyncio.get_running_loop()
-        wait_s = self.predicted_wait_s
         job = _Job(
             work,
             ticket,
