@@ -4,8 +4,9 @@ python -m benchmarks.serving.soak [--minutes 30] [--photo PHOTO]
 
 Every picture must be the very one that `Pipeline.cartoonize` draws in sequence, in a process of its
 own beforehand; every bad input must get its own problem. Says also whether memory and file
-descriptors grow from the end of the warm-up (a closed loop that measures the capacity, then a
-minute of the load) to the end, both with nothing in flight.
+descriptors grow from the end of the warm-up (a closed loop that measures the capacity, then three
+minutes of the load, until the largest photos have met on all lanes) to the end, both with nothing
+in flight.
 """
 
 import hashlib
@@ -40,6 +41,7 @@ from benchmarks.stages import EXAMPLE
 LOAD_SHARE = 0.8
 BAD_SHARE = 0.1
 WARM_UP_REQUESTS = 300
+WARM_UP_MINUTES = 3
 CONNECTIONS = 6  # of the closed loop that warms up and measures the capacity
 REFUSALS = {503, 504}
 MINUTE_S = 60
@@ -91,7 +93,8 @@ class Soak:
         first = self.send(order, requests=WARM_UP_REQUESTS)
         self.count(first, order)
         rate = LOAD_SHARE * throughput([answer.done_s for answer in first.answers], CONNECTIONS)
-        self.count(self.send(order, self.arrivals(rate, 0)), order)
+        for minute in range(minutes + 1, minutes + 1 + WARM_UP_MINUTES):
+            self.count(self.send(order, self.arrivals(rate, minute)), order)
         before = self.resources()
         for minute in range(1, minutes + 1):
             result = self.send(order, self.arrivals(rate, minute))
