@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 LOCK := pip-compile --quiet --strip-extras --allow-unsafe --generate-hashes --no-emit-index-url --no-emit-find-links
 SERVE_LOCKS := requirements/build.txt requirements/cpu.txt
 DEV_LOCKS := $(SERVE_LOCKS) requirements/dev.txt
-TRAIN_LOCKS := $(DEV_LOCKS) requirements/train.txt
+TRAIN_LOCKS := $(DEV_LOCKS) requirements/train.txt requirements/nodeps.txt
 OPS_LOCKS := $(DEV_LOCKS) requirements/ops.txt
 TORCH ?= torch==2.13.0
 MONITORING := k8s/components/monitoring
@@ -48,7 +48,8 @@ test: $(VENV)/dev.stamp
 # torch comes first and unhashed: which wheel fits depends on the machine (CPU, CUDA).
 $(VENV)/train.stamp: $(TRAIN_LOCKS) $(VENV)/dev.stamp
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/train.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-build-isolation --requirement requirements/train.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement requirements/nodeps.txt
 	@touch $@
 
 test-train: $(VENV)/train.stamp
@@ -79,6 +80,10 @@ lock:
 	$(LOCK) --extra=gpu --extra=insightface --constraint=requirements/cpu.txt --output-file=requirements/gpu.txt pyproject.toml
 	$(LOCK) --extra=cpu --extra=ops --constraint=requirements/dev.txt --output-file=requirements/ops.txt pyproject.toml
 	$(LOCK) --extra=cpu --extra=train --constraint=requirements/dev.txt --output-file=requirements/train.txt pyproject.toml
+	$(LOCK) --no-header --no-annotate --output-file=- requirements/nodeps.in \
+		| awk '/^[^ ]/ { keep = /^(efficientnet-lite-pytorch|lightning-fabric)==/ } keep' > requirements/nodeps.txt
+	$(LOCK) --no-header --no-annotate --output-file=- requirements/insightface.in \
+		| awk '/^[^ ]/ { keep = /^insightface==/ } keep' > requirements/insightface.txt
 
 clean:
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache *.egg-info

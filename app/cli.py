@@ -1,4 +1,4 @@
-"""The command line: `photo2cartoon serve`, `run`, `bulk`, `convert` and `models`."""
+"""The command line: `photo2cartoon serve`, `run`, `bulk`, `prepare-data`, `train` and more."""
 
 import os
 from collections import Counter
@@ -13,6 +13,7 @@ from rich.progress import (
     DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
@@ -33,6 +34,7 @@ from app.errors import InvalidOption, Problem
 from app.lanes import available_cores
 from app.options import Options, parse_options
 from app.pipeline import Pipeline, open_pipeline
+from app.prepare import Kind, Prepared, Split, plan, prepare
 from app.settings import Settings
 from models.manifest import (
     ManifestError,
@@ -169,6 +171,74 @@ def _read_shard(text: str) -> Shard:
         raise typer.BadParameter(str(error), param_hint="--shard") from error
 
 
+@app.command("prepare-data")
+def prepare_data(
+    photos: Annotated[Path, typer.Argument(help="Folder of photos.", exists=True, file_okay=False)],
+    out_folder: Annotated[Path, typer.Argument(metavar="OUT", file_okay=False)],
+    cartoons: Annotated[
+        Path | None, typer.Option(help="Folder of drawings.", exists=True, file_okay=False)
+    ] = None,
+    pairs: Annotated[
+        Path | None,
+        typer.Option(help="Folder of pairs, photo left.", exists=True, file_okay=False),
+    ] = None,
+    test_share: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the photos kept for testing, by name.")
+    ] = 0.05,
+    test_cartoons: Annotated[int, typer.Option(min=0, help="Last drawings by name, kept.")] = 0,
+    test_pairs: Annotated[int, typer.Option(min=0, help="Last pairs by name, kept.")] = 0,
+    holdout: Annotated[
+        Path | None, typer.Option(help="File of names kept for testing.", exists=True)
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=0, help="Threads; 0: one a core.")] = 0,
+    again: Annotated[bool, typer.Option("--again", help="Do also what is done.")] = False,
+) -> None:
+    """Turn photos, drawings and pairs into training data; call again to go on where it stopped.
+
+    Exit code: 0 done (skipped.csv lists what had no face), 2 the call itself was wrong, 130 stopped
+    by Ctrl-C.
+    """
+    folders: dict[Kind, Path] = {"A": photos}
+    folders |= {"B": cartoons} if cartoons else {}
+    folders |= {"P": pairs} if pairs else {}
+    names = holdout.read_text(encoding="utf-8").split("\n") if holdout else []
+    kept = frozenset(name.strip() for name in names if name.strip())
+    items = plan(folders, out_folder, Split(test_share, test_cartoons, test_pairs, kept))
+    if not items:
+        raise typer.BadParameter("there is no picture in it", param_hint="PHOTOS")
+    threads = jobs or _read_settings().threads or available_cores()
+    work = prepare(_open_pipeline(), items, out_folder, threads=threads, again=again)
+    results: list[Prepared] = []
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    try:
+        with Progress(*columns, TimeRemainingColumn(), console=err) as progress:
+            bar = progress.add_task("pictures", total=len(items))
+            for result in work:
+                results.append(result)
+                progress.advance(bar)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    finally:
+        work.close()
+        counts = Counter(result.status for result in results)
+        words = ", ".join(f"{counts[status]} {status}" for status in ("done", "there", "skipped"))
+        out.print(f"{words}; {out_folder}", markup=False)
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    add_help_option=False,
+)
+def train(context: typer.Context) -> None:
+    """Train a generator of your own; `train --help` lists its options. Needs torch."""
+    try:  # only here: serving and the rest of the command line do without torch
+        from models.train import main as run_training  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        err.print(f"train needs {error.name}: CONTRIBUTING.md says how to install it")
+        raise typer.Exit(2) from error
+    raise typer.Exit(run_training(context.args))
+
+
 @app.command()
 def convert(
     source: Annotated[Path, typer.Argument(metavar="IN", help="Weights: .pt, .onnx, .pdparams.")],
@@ -200,6 +270,51 @@ def convert(
         err.print(f"{source}: {error}", markup=False)
         raise typer.Exit(2) from error
     out.print(conversion.report(done, target), markup=False)
+
+
+@app.command()
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="A generator, ONNX.")],
+    photos: Annotated[Path, typer.Argument(help="Folder of prepared photos, 256 px.")],
+    cartoons: Annotated[Path, typer.Option(help="Folder of held-out drawings.")],
+    output: Annotated[Path, typer.Option("--out", help="Folder for the report.")],
+    pairs: Annotated[
+        Path | None, typer.Option(help="Folder of prepared photos, a cartoon to the right of each.")
+    ] = None,
+    groups: Annotated[
+        Path | None, typer.Option(help="CSV: which photo belongs to which group of people.")
+    ] = None,
+    identity: Annotated[
+        Path | None, typer.Option(help="Face recognition network: .onnx, .tflite or npm's .tgz.")
+    ] = None,
+) -> None:
+    """Measure a generator: nearness to the style, likeness, by group. Needs torch.
+
+    Exit code: 0 measured, 2 something given is not what it has to be, or torch is missing.
+    """
+    try:
+        from models.evaluation import evaluate as evaluation  # noqa: PLC0415
+        from models.evaluation.pictures import EvaluationError  # noqa: PLC0415
+        from models.weights_error import WeightsError  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        err.print(f"evaluate needs {error.name}: install torch, then photo2cartoon\\[train]")
+        raise typer.Exit(2) from error
+    request = evaluation.Request(model, photos, cartoons, output, pairs, groups, identity)
+    try:
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+        with Progress(*columns, TimeRemainingColumn(), console=err, transient=True) as bar:
+            tasks: dict[str, TaskID] = {}
+
+            def progress(what: str, done: int, total: int) -> None:
+                if what not in tasks:
+                    tasks[what] = bar.add_task(what, total=total)
+                bar.update(tasks[what], completed=done)
+
+            evaluation.evaluate(request, progress)
+    except (EvaluationError, WeightsError) as error:
+        err.print(str(error), markup=False)
+        raise typer.Exit(2) from error
+    out.print(str(output / "report.html"), markup=False)
 
 
 @models.command("list")

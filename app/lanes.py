@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from app.errors import DeadlinePassed, Draining, InternalError, Overloaded, Problem, WouldBeLate
-from app.forecast import RunningTime
+from app.forecast import RunningQuantile, RunningTime
 from app.ticket import Abandoned, Ticket
 
 log = logging.getLogger("app.lanes")
@@ -26,6 +26,7 @@ log = logging.getLogger("app.lanes")
 T = TypeVar("T")
 
 CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+ON_TIME = 0.995  # share of the admitted that shall be done by their deadline
 STUCK_AFTER_S = 120.0  # one photo on one lane; a full queue of largest scenes stays well below
 
 
@@ -47,7 +48,8 @@ class _Job:
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
     since: float
-    had_to_wait: bool
+    predicted_wait_s: float
+    predicted_s: float
     started: float = 0.0
 
     def settle(self, result: Any, error: Exception | None) -> None:
@@ -74,6 +76,7 @@ class Lanes:
         threads: how many lanes there are.
         max_queue: most jobs that wait.
         times: how long a job takes on a lane, s.
+        lateness: how much later than predicted few jobs are done, s.
         refused: jobs refused, by the code of their problem.
         cancelled: jobs whose caller left, by the stage they were in.
     """
@@ -98,6 +101,7 @@ class Lanes:
         self.threads = threads or available_cores()
         self.max_queue = max_queue
         self.times = RunningTime()
+        self.lateness = RunningQuantile(ON_TIME)
         self.refused: Counter[str] = Counter()
         self.cancelled: Counter[str] = Counter()
         self._fastest_s = fastest_s
@@ -133,11 +137,19 @@ class Lanes:
 
     @property
     def predicted_wait_s(self) -> float:
-        """How long a job that came now would wait for a lane, s."""
-        if self.running < self.threads and not self._waiting:
+        """How long a job that came now would wait for a lane, s.
+
+        Lanes become free one after the other, each when its job has had the mean time; what waits
+        takes them in turn, and every turn of all lanes takes one mean time more.
+        """
+        running, ahead = list(self._running), len(self._waiting)
+        if len(running) < self.threads and not ahead:
             return 0.0
-        # Half a job for what runs, then one job's time per place before ours.
-        return (len(self._waiting) + 0.5) * max(self.times.mean / self.threads, self._fastest_s())
+        mean, now = self.times.mean, time.monotonic()
+        rests = sorted(max(0.0, mean - (now - job.started)) for job in running)
+        rests = [0.0] * (self.threads - len(rests)) + rests
+        turns, place = divmod(ahead, self.threads)
+        return max(rests[place] + turns * mean, (ahead + 0.5) * self._fastest_s())
 
     def check_room(self, timeout_s: float = math.inf) -> None:
         """Refuse at the door: before a body is read, or a job queued.
@@ -157,21 +169,11 @@ class Lanes:
         elif self.running + self.waiting >= self.threads + self.max_queue:
             problem = Overloaded(retry_after_s=wait)
         # A free lane refuses nobody: its time is lost otherwise, and the estimate would never mend.
-        elif wait and (late := self._cautious_s(wait) - timeout_s) > 0:
+        elif wait and (late := wait + self.times.mean + self.lateness.value - timeout_s) > 0:
             problem = WouldBeLate(retry_after_s=late)
         if problem:
             self.refused[problem.code] += 1
             raise problem
-
-    def _cautious_s(self, wait_s: float) -> float:
-        """By when few would not be done: every job a deviation slower, and one for the last.
-
-        With the mean alone, half of those admitted under overload would come too late.
-        """
-        mean, deviation = self.times.mean, self.times.deviation
-        if not mean:  # nothing is known of the work yet
-            return wait_s
-        return (wait_s + mean) * (1 + deviation / mean) + deviation
 
     async def run(self, work: Callable[[], T], ticket: Ticket) -> T:
         """Run `work` on a lane and await its result; cancelling the await abandons the job.
@@ -182,8 +184,16 @@ class Lanes:
         """
         self.check_room(ticket.left_s)
         loop = asyncio.get_running_loop()
-        had_to_wait = self.predicted_wait_s > 0
-        job = _Job(work, ticket, loop, loop.create_future(), time.perf_counter(), had_to_wait)
+        wait_s = self.predicted_wait_s
+        job = _Job(
+            work,
+            ticket,
+            loop,
+            loop.create_future(),
+            time.perf_counter(),
+            wait_s,
+            wait_s + self.times.mean,
+        )
         ticket.at = "queue"
         with self._changed:
             self._waiting.append(job)
@@ -243,6 +253,9 @@ class Lanes:
         finally:
             with self._changed:
                 self._running.discard(job)
+            if not isinstance(error, Abandoned):
+                late_s = time.perf_counter() - job.since - job.predicted_s
+                self.lateness.add(max(0.0, late_s), step=self.times.mean / 8)
             job.settle(result, error)
 
     def _compute(self, job: _Job) -> Any:
@@ -257,7 +270,7 @@ class Lanes:
         job.ticket.check()
         soonest = self.times.mean - self.times.deviation
         # As at the door: what found a free lane runs, or a wrong estimate would never mend.
-        if job.had_to_wait and job.ticket.left_s < soonest:
+        if job.predicted_wait_s and job.ticket.left_s < soonest:
             raise DeadlinePassed
 
     def stop(self) -> None:

@@ -7,6 +7,7 @@ A file is told by its content and its key names, never by its own name:
     minivision .onnx      static batch 1
     PaddleGAN .pdparams   one network, or several; Paddle's names
     minivision-paddle     several networks, Paddle's names
+    our training's .pt    several networks, of either generator (`models.training.checkpoint`)
 
 What comes out has minivision's names, is complete, finite and of the right shapes.
 """
@@ -17,7 +18,7 @@ import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 
 from models import paddle_names
 from models.generator import Generator
+from models.lite import LiteGenerator
 from models.onnx_weights import read_onnx
 from models.pdparams import read_pdparams
 from models.weights_error import WeightsError
@@ -35,7 +37,9 @@ NET = "genA2B"  # photo to cartoon, in files of several networks; genB2A goes th
 ZIP = b"PK\x03\x04"  # torch since 1.6
 OLD_TORCH = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)  # torch before 1.6: its magic number
 PICKLE = b"\x80"  # PROTO, the first opcode since protocol 2
+Network = Literal["photo2cartoon", "lite"]
 DEAD = ".ConvBlock4.2.weight"
+LITE = "stem.0.weight"  # the light network's first tensor
 LISTED = 5  # names in an error message
 
 
@@ -44,7 +48,9 @@ class Checkpoint:
     """Weights that fit.
 
     Attributes:
-        weights: minivision's name -> float32 array, complete for `Generator(ngf, img_size, light)`.
+        network: photo2cartoon's own, or the light one.
+        weights: minivision's name -> float32 array, complete for `Generator(ngf, img_size, light)`;
+            of the light network its own names, complete for `LiteGenerator(ngf, n_blocks)`.
         format: which of the files it was, in words.
         sha256: of the file.
         notes: what was left out or filled in, one sentence each.
@@ -57,10 +63,16 @@ class Checkpoint:
     format: str
     sha256: str
     notes: list[str] = field(default_factory=list)
+    network: Network = "photo2cartoon"
+    n_blocks: int = 4
 
-    def generator(self) -> Generator:
+    def generator(self) -> Generator | LiteGenerator:
         """The network with these weights, in evaluation mode."""
-        net = Generator(self.ngf, self.img_size, self.light)
+        net: Generator | LiteGenerator
+        if self.network == "lite":
+            net = LiteGenerator(self.ngf, self.n_blocks)
+        else:
+            net = Generator(self.ngf, self.img_size, self.light)
         net.load_state_dict({name: torch.from_numpy(w) for name, w in self.weights.items()})
         return net.eval()
 
@@ -89,13 +101,37 @@ def read_checkpoint(path: Path, net: str = NET) -> Checkpoint:
         named = paddle_names.from_paddle(named)
         notes.append("biases of linear layers are zero: Paddle's network has none")
     weights = _without_dead(named, notes)
+    kind = f"{container}, {f'{net} of several networks' if nested else 'one network'}"
+    digest = hashlib.sha256(content).hexdigest()
+    if LITE in weights:
+        return _lite(weights, kind, digest)
     ngf, img_size, light = _variant(weights)
     _check_tensors(weights, _expected_shapes(ngf, img_size, light))
     _refuse_old_hourglass(weights)
-    kind = f"{container}, {f'{net} of several networks' if nested else 'one network'}"
-    return Checkpoint(
-        weights, ngf, img_size, light, kind, hashlib.sha256(content).hexdigest(), notes
-    )
+    return Checkpoint(weights, ngf, img_size, light, kind, digest, notes)
+
+
+def _lite(weights: dict[str, Array], kind: str, digest: str) -> Checkpoint:
+    """The light network; its two sizes are read off the shapes and names."""
+    ngf = len(weights[LITE])
+    n_blocks = len({name.split(".")[1] for name in weights if name.startswith("blocks.")})
+    with torch.device("meta"):
+        state = LiteGenerator(ngf, n_blocks).state_dict()
+    _check_tensors(weights, {name: tuple(value.shape) for name, value in state.items()})
+    return Checkpoint(weights, ngf, 256, True, kind, digest, network="lite", n_blocks=n_blocks)
+
+
+def read_networks(path: Path) -> dict[str, Any]:
+    """The networks of a file that holds several, by name, unchecked; empty if it holds one.
+
+    Raises:
+        WeightsError: no such file or format.
+    """
+    try:
+        _, entries = _open(path.read_bytes())
+    except OSError as error:
+        raise WeightsError(f"cannot read {path}: {error.strerror}") from error
+    return {name: value for name, value in entries.items() if isinstance(value, Mapping)}
 
 
 def _open(content: bytes) -> tuple[str, dict[str, Any]]:

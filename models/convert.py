@@ -25,6 +25,7 @@ from models import half, pixels
 from models.checkpoint import NET, Checkpoint, read_checkpoint
 from models.export import TOLERANCE, Picture, export_onnx, parity, run_onnx, write_checked
 from models.generator import Generator
+from models.lite import LiteGenerator
 from models.onnx_weights import static_side
 from models.optimize import FastGenerator
 from models.weights_error import WeightsError
@@ -97,14 +98,14 @@ MEASURES = {"pixels": (pixels.pixel_distance, pixels.TOLERANCE), "half": (half.h
 
 
 def _export(
-    generator: Generator, form: Form, side: int, metadata: dict[str, str]
+    generator: Generator | LiteGenerator, form: Form, side: int, metadata: dict[str, str]
 ) -> onnx.ModelProto:
     names, example = ("input", "output"), torch.zeros(2, 3, side, side)
     net: nn.Module
-    if form == "plain":
-        net = Picture(generator)
-    elif form == "half":
+    if form == "half":
         net = Picture(half.halved(generator))
+    elif form == "plain" or isinstance(generator, LiteGenerator):  # nothing to rewrite there
+        net = Picture(generator)
     else:
         net = FastGenerator(generator)
     if form == "pixels":
@@ -120,12 +121,18 @@ def _metadata(checkpoint: Checkpoint, provenance: Provenance, form: Form) -> dic
         "licence": provenance.licence,
         "checkpoint_sha256": checkpoint.sha256,
         "checkpoint_format": checkpoint.format,
-        "network": f"photo2cartoon generator, ngf {checkpoint.ngf}, "
-        f"{'light' if checkpoint.light else f'full at {checkpoint.img_size} px'}",
+        "network": _describe(checkpoint),
         "network_version": NETWORK_VERSION,
         "form": form,
         "made_by": f"python -m models.convert, torch {version('torch')}",
     }
+
+
+def _describe(checkpoint: Checkpoint) -> str:
+    if checkpoint.network == "lite":
+        return f"light generator, ngf {checkpoint.ngf}, {checkpoint.n_blocks} blocks"
+    variant = "light" if checkpoint.light else f"full at {checkpoint.img_size} px"
+    return f"photo2cartoon generator, ngf {checkpoint.ngf}, {variant}"
 
 
 @torch.no_grad()

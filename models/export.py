@@ -41,7 +41,8 @@ class Picture(nn.Module):
 
     def forward(self, photo: Tensor) -> Tensor:
         """(B, 3, S, S) to (B, 3, S, S), -1..1 both."""
-        picture: Tensor = self.generator(photo)[0]
+        answer = self.generator(photo)  # a picture, or a tuple that begins with it
+        picture: Tensor = answer if isinstance(answer, Tensor) else answer[0]
         return picture
 
 

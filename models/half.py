@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from models.export import face_like, run_onnx
-from models.generator import Generator
 
 MEAN_TOLERANCE = 1.0  # grey levels; a picture that is off by less looks the same
 LARGEST_TOLERANCE = 8.0  # grey levels, single pixels at edges
@@ -33,7 +32,7 @@ class HalfConv2d(nn.Module):
         return y
 
 
-def halved(net: Generator) -> Generator:
+def halved(net: nn.Module) -> nn.Module:
     """A copy of `net` whose convolutions are float16."""
     net = copy.deepcopy(net)
     for parent in list(net.modules()):

@@ -20,15 +20,14 @@ SYSCTLS = {
 }
 
 
-def pod_specs(resource: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The pod specification in a resource, if it has one."""
-    spec = resource.get("spec", {})
-    if resource["kind"] == "Pod":
-        yield spec
-    elif resource["kind"] == "CronJob":
-        yield spec["jobTemplate"]["spec"]["template"]["spec"]
-    elif "containers" in spec.get("template", {}).get("spec", {}):
-        yield spec["template"]["spec"]
+def pod_specs(part: Any) -> Iterator[dict[str, Any]]:
+    """Every pod specification in a resource, however deep (jobs of jobs, custom resources)."""
+    if isinstance(part, dict):
+        if "containers" in part:
+            yield part
+        else:
+            for value in part.values():
+                yield from pod_specs(value)
 
 
 def violations(pod: dict[str, Any]) -> set[str]:

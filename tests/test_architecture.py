@@ -23,7 +23,7 @@ LAYERS = [
     {"matte", "scene"},
     {"pipeline", "etag"},
     {"predictor", "bulk", "engine", "openapi", "reading"},
-    {"metrics"},
+    {"metrics", "prepare"},
     {"middleware"},
     {"routes"},
     {"batch"},

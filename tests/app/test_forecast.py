@@ -1,8 +1,10 @@
 """The running estimate is RFC 6298's."""
 
+import random
+
 import pytest
 
-from app.forecast import RunningTime
+from app.forecast import RunningQuantile, RunningTime
 
 
 def test_the_first_job_stands_alone_and_later_ones_blend_in() -> None:
@@ -21,3 +23,16 @@ def test_it_follows_a_change() -> None:
         times.add(seconds)
     assert times.mean == pytest.approx(0.3, rel=0.01)
     assert times.deviation < 0.01
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9, 0.98])
+def test_the_quantile_is_followed(share: float) -> None:
+    chance = random.Random(0)
+    quantile = RunningQuantile(share)
+    values = [chance.random() for _ in range(20_000)]
+    for value in values:
+        quantile.add(value, step=0.01)
+    assert quantile.value == pytest.approx(share, abs=0.03)
+    for _ in range(20_000):
+        quantile.add(0.0, step=0.01)
+    assert quantile.value == 0

@@ -125,22 +125,52 @@ async def test_a_full_queue_refuses_at_once_and_recovers() -> None:
     lanes.close()
 
 
-async def test_the_predicted_wait_follows_the_queue_and_the_last_jobs() -> None:
+async def test_the_predicted_wait_follows_every_lane(monkeypatch: pytest.MonkeyPatch) -> None:
     lanes = Lanes(threads=2, max_queue=10)
     assert lanes.predicted_wait_s == 0
-    lanes.times.mean, lanes.times.deviation = 2.0, 0.25
+    lanes.times.mean = 2.0
     async with held(lanes):
-        assert lanes.predicted_wait_s == 0.5  # half a job, on two lanes
-        more = [asyncio.create_task(lanes.run(lambda: 1, Ticket())) for _ in range(3)]
-        await until(lambda: lanes.waiting == 3)
-        assert lanes.predicted_wait_s == 3.5
+        first, second = lanes._running
+        monkeypatch.setattr("app.lanes.time.monotonic", lambda: 100.0)
+        first.started, second.started = 99.5, 98.2
+        assert lanes.predicted_wait_s == pytest.approx(0.2)  # the second lane is free first
+        waits = []
+        for _ in range(3):
+            lanes._waiting.append(first)
+            waits.append(lanes.predicted_wait_s)
+        assert waits == pytest.approx([1.5, 2.2, 3.5])  # in turn, then once more round
+        first.started = 90.0  # long overdue: it may end any moment
+        assert lanes.predicted_wait_s == pytest.approx(0.2 + 2.0)
+        lanes._waiting.clear()
+        monkeypatch.undo()
+    lanes.close()
+
+
+async def test_who_would_be_late_is_told_when_to_return(monkeypatch: pytest.MonkeyPatch) -> None:
+    lanes = Lanes(threads=2, max_queue=10)
+    lanes.times.mean = 2.0
+    async with held(lanes):
+        lanes.lateness.value = 0.5
+        monkeypatch.setattr(Lanes, "predicted_wait_s", 3.5)
         with pytest.raises(WouldBeLate) as refusal:
             lanes.check_room(timeout_s=4.0)
-        assert refusal.value.retry_after_s == 5.5 * 1.125 + 0.25 - 4
-        assert refusal.value.headers["Retry-After"] == "3"
-        lanes.check_room(timeout_s=6.5)
+        assert refusal.value.retry_after_s == 3.5 + 2 + 0.5 - 4
+        assert refusal.value.headers["Retry-After"] == "2"
+        lanes.check_room(timeout_s=6.1)
         assert lanes.refused == {"would_be_late": 1}
-    await asyncio.gather(*more)
+        monkeypatch.undo()
+    lanes.close()
+
+
+async def test_the_door_learns_how_late_its_predictions_are() -> None:
+    lanes = Lanes(threads=1, max_queue=10)
+    lanes.times.mean = 0.001
+    await lanes.run(partial(time.sleep, 0.05), Ticket())  # 50 times as long as predicted
+    learnt = lanes.lateness.value
+    assert learnt > 0
+    lanes.times.mean = 60.0
+    await lanes.run(lambda: None, Ticket())  # early is not late
+    assert lanes.lateness.value < learnt
     lanes.close()
 
 
@@ -148,8 +178,9 @@ async def test_what_the_lanes_share_bounds_the_prediction() -> None:
     lanes = Lanes(threads=2, max_queue=10, fastest_s=lambda: 3.0)
     lanes.times.mean = 2.0
     async with held(lanes):
-        assert lanes.predicted_wait_s == 1.5
+        assert lanes.predicted_wait_s == pytest.approx(2.0, abs=0.5)
         lanes.times.mean = 0  # before the first photo
+        assert lanes.predicted_wait_s == 1.5
         lanes.check_room(timeout_s=1.6)
         with pytest.raises(WouldBeLate):
             lanes.check_room(timeout_s=1.4)

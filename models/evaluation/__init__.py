@@ -1,0 +1,1 @@
+"""How good a generator is: figures, tables and a sheet to look at."""
