@@ -19,8 +19,8 @@ from tests.conftest import ROOT
 from tests.pod_security import our_violations, pod_specs, violations
 
 CLOSE_S = 10  # app.lanes.Lanes.close waits that long for threads
-MANIFESTS = sorted((ROOT / "k8s").rglob("*.yaml"))
 TRAINING = ROOT / "k8s" / "training"  # applied file by file (docs/training.md)
+MANIFESTS = sorted(p for p in (ROOT / "k8s").rglob("*.yaml") if p.parent != TRAINING)
 BASE = ROOT / "k8s" / "base"
 IMAGES = [ROOT / "Dockerfile", ROOT / "docker" / "gpu.Dockerfile"]
 
@@ -59,20 +59,17 @@ def test_every_manifest_is_used() -> None:
     for path in [*MANIFESTS, *(ROOT / "k8s").rglob("*.env"), *(ROOT / "k8s").rglob("*.json")]:
         if path.name in ("kustomization.yaml", "rules.yaml", "adapter.yaml"):
             continue
-        if path.parent == TRAINING:
-            continue
         assert path.name in (path.parent / "kustomization.yaml").read_text(), path
 
 
 @pytest.mark.parametrize(("path", "pod"), PODS, ids=lambda value: getattr(value, "name", ""))
 def test_pods_keep_the_restricted_level(path: Path, pod: dict[str, Any]) -> None:
     assert violations(pod) == set()
-    if path.parent != TRAINING:
-        assert our_violations(pod) == set()
+    assert our_violations(pod) == set()
 
 
 def test_there_are_pods() -> None:
-    assert {path.parent.name for path, _ in PODS} == {"base", "bulk", "training"}
+    assert {path.parent.name for path, _ in PODS} == {"base", "bulk"}
 
 
 @pytest.mark.parametrize(
@@ -117,8 +114,8 @@ def test_settings_are_valid(path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_threads_follow_the_cpu_limit() -> None:
-    for path, pod in PODS:
-        for container in pod["containers"] if path.parent != TRAINING else []:
+    for _, pod in PODS:
+        for container in pod["containers"]:
             assert container["resources"]["limits"]["cpu"].isdecimal()
             assert all(item["name"] != "P2C_THREADS" for item in container.get("env", []))
 
@@ -154,7 +151,7 @@ def test_selectors_meet_their_pods_only() -> None:
     for path, resource in resources():
         spec = resource["spec"] if resource["kind"] not in ("Kustomization", "Component") else {}
         selector = spec.get("selector") or spec.get("podSelector")
-        if not selector or path.parent.name in ("monitoring", "training"):
+        if not selector or path.parent.name == "monitoring":
             continue
         wanted = selector.get("matchLabels", selector)
         matched = {name for name, own in labels.items() if wanted.items() <= own.items()}
@@ -163,7 +160,7 @@ def test_selectors_meet_their_pods_only() -> None:
 
 def _pod_labels() -> Iterator[tuple[Path, dict[str, str]]]:
     for path, resource in resources():
-        if path.parent != TRAINING and list(pod_specs(resource)):
+        if list(pod_specs(resource)):
             yield path, resource["spec"]["template"]["metadata"]["labels"]
 
 
