@@ -2,12 +2,17 @@
 
 import os
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "P2C_"
+
+
+def _read_number(value: Any) -> Any:
+    """Turn the environment's text into a number: a choice of numbers does not do so by itself."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
 class Settings(BaseSettings):
@@ -31,7 +36,7 @@ class Settings(BaseSettings):
     max_deadline_ms: int = Field(
         120_000, ge=1, description="Longest wait that a caller may ask for, ms."
     )
-    max_batch: Literal[1, 2, 4, 8, 16, 32] = Field(
+    max_batch: Annotated[Literal[1, 2, 4, 8, 16, 32], BeforeValidator(_read_number)] = Field(
         1, description="Most photos a network takes at once; on a CPU more than 1 gains nothing."
     )
     max_batch_wait_ms: float = Field(

@@ -16,7 +16,8 @@ port=18000
 tool() { buildah --root "$work/storage" --runroot "$work/run" --storage-driver vfs "$@"; }
 
 if [ ! -e "$work/base.tar" ]; then
-    mirror=$(grep -hE '^(URIs:|deb )' /etc/apt/sources.list.d/*.{list,sources} /etc/apt/sources.list 2> /dev/null | grep -oE 'https?://[^ ]+' | head -n 1)
+    mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/*.{list,sources} 2> /dev/null |
+        sed -nE 's/^(URIs:|deb ).*(https?:[^ ]+).*/\2/p' | head -n 1 || true)
     debootstrap --variant=minbase --include=python3-venv,python3-pip "$suite" "$work/base" "$mirror" > "$work/debootstrap.log"
     ln -s python3 "$work/base/usr/bin/python" # what the official image calls it
     rm -rf "$work"/base/var/cache/apt/* "$work"/base/var/lib/apt/lists/*

@@ -48,3 +48,15 @@ def test_settings_do_not_change() -> None:
 
 def test_every_setting_is_described() -> None:
     assert all(field.description for field in Settings.model_fields.values())
+
+
+def test_every_number_can_be_set_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = Settings().model_dump()
+    for name, value in plain.items():
+        if value is not None:
+            monkeypatch.setenv(f"P2C_{name.upper()}", str(value))
+    monkeypatch.setenv("P2C_MAX_BATCH", "16")
+    assert Settings().model_dump() == plain | {"max_batch": 16}
+    monkeypatch.setenv("P2C_MAX_BATCH", "3")
+    with pytest.raises(ValueError, match="max_batch"):
+        Settings()
