@@ -76,7 +76,7 @@ verify-models: $(VENV)/dev.stamp
 lock:
 	$(LOCK) --output-file=requirements/build.txt requirements/build.in
 	$(LOCK) --extra=cpu --output-file=requirements/cpu.txt pyproject.toml
-	$(LOCK) --extra=cpu --extra=dev --constraint=requirements/cpu.txt --output-file=requirements/dev.txt pyproject.toml
+	$(LOCK) --extra=cpu --extra=otel --extra=dev --constraint=requirements/cpu.txt --output-file=requirements/dev.txt pyproject.toml
 	$(LOCK) --extra=gpu --extra=insightface --constraint=requirements/cpu.txt --output-file=requirements/gpu.txt pyproject.toml
 	$(LOCK) --extra=cpu --extra=ops --constraint=requirements/dev.txt --output-file=requirements/ops.txt pyproject.toml
 	$(LOCK) --extra=cpu --extra=train --constraint=requirements/dev.txt --output-file=requirements/train.txt pyproject.toml

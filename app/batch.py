@@ -26,7 +26,6 @@ from app.reading import (
     upload_limit,
 )
 from app.routes import PRIVATE, EngineDep
-from app.ticket import Ticket
 
 log = logging.getLogger("app.batch")
 
@@ -42,7 +41,7 @@ async def cartoonize_batch(request: Request, engine: EngineDep) -> Response:
     kind = negotiate(request, [ZIP, JSON])
     engine.lanes.check_room(timeout_s)
     with engine.body(body_size(request, engine.settings.max_batch_bytes)):
-        ticket = request.state.ticket = Ticket()
+        ticket = request.state.ticket = request.app.state.open_ticket()
         with ticket.stage("read"):
             async with upload_limit(engine.settings.upload_timeout_s):
                 photos, fields = await read_photos(request, engine.settings.max_batch_bytes)
@@ -68,7 +67,7 @@ async def _draw_all(
     metrics: Metrics = request.app.state.metrics
 
     async def draw(index: int, photo: bytes) -> dict[str, Any]:
-        ticket = Ticket(timeout_s)
+        ticket = request.app.state.open_ticket(timeout_s)
         try:
             if not photo:
                 raise PhotoMissing

@@ -24,6 +24,8 @@ from app.middleware import RequestContext
 from app.pipeline import Pipeline, open_pipeline
 from app.routes import answer_problem, router
 from app.settings import Settings
+from app.ticket import Ticket
+from app.tracing import TracedTicket, telemetry, tracing_is_on
 
 log = logging.getLogger("app.main")
 
@@ -54,8 +56,10 @@ def create_app(
         title="photo2cartoon",
         summary="A portrait photo in, a cartoon of that person out",
         lifespan=lifespan,
+        telemetry=telemetry(),
     )
     app.state.metrics = Metrics()
+    app.state.open_ticket = TracedTicket if tracing_is_on() else Ticket
     app.add_middleware(RequestContext)
     app.include_router(router, max_body_size=settings.max_body_bytes)
     app.include_router(batch_router, max_body_size=settings.max_batch_bytes)

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.errors import BodyTooLarge, InternalError, Problem
 from app.metrics import CLIENT_LEFT, Metrics
 from app.ticket import Ticket
+from app.tracing import trace_headers, trace_id
 
 log = logging.getLogger("app.requests")
 
@@ -84,6 +85,7 @@ class _Answer:
                 self._replaced = True
                 return
             headers["X-Request-ID"] = self.request_id
+            headers.update(trace_headers())
             if ticket := self._scope["state"].get("ticket"):
                 headers["Server-Timing"] = self._server_timing(ticket)
             if self._draining:
@@ -121,6 +123,8 @@ class _Answer:
             "code": "client_left" if left else state.get("problem", "ok"),
             "ms": round(seconds * 1000, 2),
         }
+        if trace := trace_id():
+            fields["trace_id"] = trace
         metrics: Metrics = self._scope["app"].state.metrics
         metrics.request(fields["route"], self.status, seconds)
         if "problem" in state:

@@ -28,7 +28,6 @@ from app.reading import (
     unless_left,
     upload_limit,
 )
-from app.ticket import Ticket
 
 router = APIRouter()
 
@@ -49,7 +48,7 @@ async def cartoonize(request: Request, engine: EngineDep) -> Response:
     timeout_s = engine.timeout_s(request.headers.get("x-request-timeout-ms"))
     engine.lanes.check_room(timeout_s)
     with engine.body(body_size(request, engine.settings.max_body_bytes)):
-        ticket = request.state.ticket = Ticket()
+        ticket = request.state.ticket = request.app.state.open_ticket()
         with ticket.stage("read"):
             async with upload_limit(engine.settings.upload_timeout_s):
                 photo, fields = await read_photo(request, engine.settings.max_body_bytes)

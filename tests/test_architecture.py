@@ -23,7 +23,7 @@ LAYERS = [
     {"matte", "scene"},
     {"pipeline", "etag"},
     {"predictor", "bulk", "engine", "openapi", "reading"},
-    {"metrics", "prepare"},
+    {"metrics", "prepare", "tracing"},
     {"middleware"},
     {"routes"},
     {"batch"},
@@ -31,7 +31,7 @@ LAYERS = [
     {"cli"},
     {"__main__"},
 ]
-WEB_FILES = {"main", "routes", "batch", "reading", "middleware", "openapi"}
+WEB_FILES = {"main", "routes", "batch", "reading", "middleware", "openapi", "tracing"}
 APP_FILES = sorted((ROOT / "app").glob("*.py"))
 
 
