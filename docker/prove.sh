@@ -29,7 +29,7 @@ tool commit --quiet "$base" localhost/base
 
 cert=$(python3 -m pip config get global.cert 2> /dev/null || echo /etc/ssl/certs/ca-certificates.crt)
 index=$(python3 -m pip config get global.index-url 2> /dev/null || true)
-tool build --isolation chroot --pull-never --layers=false \
+tool build --isolation chroot --format docker --pull-never --layers=false \
     --build-arg BASE=localhost/base ${index:+--build-arg PIP_INDEX_URL="$index"} \
     --build-arg PIP_CERT=/run/cert.pem --volume "$cert:/run/cert.pem:ro" \
     --tag localhost/photo2cartoon .
@@ -48,7 +48,7 @@ print("folder=" + shlex.quote(config["WorkingDir"]))
 print("command=(" + shlex.join(config["Entrypoint"] + config["Cmd"]) + ")")' > "$work/config.sh"
 # shellcheck source=/dev/null
 . "$work/config.sh"
-du -sm "$work/base" "$root/opt/venv" "$root/srv" "$root" | sed 's/^/MiB /'
+for part in "$work/base" "$root/opt/venv" "$root/srv" "$root"; do du -sm "$part"; done # MiB
 
 inside() { # as the container's user, on a root that nobody can write to
     unshare --mount --propagation private sh -c '
@@ -64,7 +64,7 @@ if inside sh -c 'echo x > /srv/x || echo x > /tmp/x' 2> /dev/null; then
 fi
 inside env P2C_PORT=$port "${command[@]}" 2> "$work/log" &
 server=$!
-trap 'kill $server; wait $server || true' EXIT
+trap 'kill $server || true; wait $server || true' EXIT
 for _ in $(seq 60); do
     curl -sf "http://127.0.0.1:$port/readyz" > "$work/ready.json" && break
     kill -0 $server
