@@ -10,7 +10,7 @@ OPS_LOCKS := $(DEV_LOCKS) requirements/ops.txt
 TORCH ?= torch==2.13.0
 MONITORING := k8s/components/monitoring
 
-.PHONY: install check format serve test test-train test-ops rules verify-models lock clean
+.PHONY: install check format serve test test-train test-ops test-image rules verify-models lock clean
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -63,6 +63,10 @@ $(VENV)/ops.stamp: $(OPS_LOCKS) $(VENV)/dev.stamp
 # Needs Debian's package prometheus beside the wheels.
 test-ops: $(VENV)/ops.stamp
 	$(BIN)/pytest tests/ops
+
+# Needs root, and Debian's packages buildah and debootstrap.
+test-image:
+	docker/prove.sh
 
 # Puts the plain rules into the object that the Prometheus Operator takes.
 rules:
