@@ -11,12 +11,14 @@ from collections.abc import Iterable
 from importlib.metadata import version
 
 import cv2
+import onnxruntime
 
 from app.onnx import PROVIDER
 from app.options import Options
 from models.manifest import Model
 
-PACKAGES = ("photo2cartoon", "onnxruntime", "opencv-python-headless", "pillow", "pi-heif", "numpy")
+VERSION = "0.1.0"  # pyproject.toml's: an image has these files, and no package of that name
+PACKAGES = ("opencv-python-headless", "pillow", "pi-heif", "numpy")
 ENTITY_TAG = re.compile(r'(?:W/)?("[^"]*")')
 
 
@@ -24,6 +26,8 @@ def fingerprint(models: Iterable[Model], provider: str = PROVIDER) -> bytes:
     """Name what draws: the models, the provider, the processor's features, the versions."""
     parts = [
         *(f"{model.name}={model.sha256}" for model in models),
+        f"photo2cartoon={VERSION}",
+        f"onnxruntime={onnxruntime.__version__}",  # its package has another name with CUDA
         *(f"{package}={version(package)}" for package in PACKAGES),
         provider,
         platform.machine(),

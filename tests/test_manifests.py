@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from app.etag import VERSION
 from app.main import LAST_JOBS_S
 from app.settings import Settings
 from tests.conftest import ROOT
@@ -238,6 +239,10 @@ def test_no_lock_holds_two_runtimes() -> None:
     cpu = (ROOT / "requirements" / "cpu.txt").read_text()
     version = re.compile(r"^onnxruntime(?:-gpu)?==(\S+)", re.MULTILINE)
     assert version.findall(gpu) == version.findall(cpu) != []
+
+
+def test_the_version_that_images_have_is_the_packages() -> None:
+    assert f'\nversion = "{VERSION}"\n' in (ROOT / "pyproject.toml").read_text()
 
 
 def test_the_build_context_holds_what_the_images_copy() -> None:
