@@ -440,7 +440,7 @@ def test_who_would_be_late_is_refused_before_its_body_is_read(
 ) -> None:
     lanes = engine_of(client).lanes
     lanes.times.mean = 10.0
-    monkeypatch.setattr(type(lanes), "running", 1)  # its only lane is taken
+    monkeypatch.setattr(type(lanes), "predicted_wait_s", 5.0)
 
     def fail(*_: Any) -> None:
         pytest.fail("the body was read")
