@@ -64,7 +64,7 @@ if inside sh -c 'echo x > /srv/x || echo x > /tmp/x' 2> /dev/null; then
 fi
 inside env P2C_PORT=$port "${command[@]}" 2> "$work/log" &
 server=$!
-trap 'kill $server || true; wait $server || true' EXIT
+trap 'kill $(pgrep -P $server) || true; wait $server || true' EXIT
 for _ in $(seq 60); do
     curl -sf "http://127.0.0.1:$port/readyz" > "$work/ready.json" && break
     kill -0 $server
