@@ -2,6 +2,9 @@
 ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS build
+# Another index and its certificate: given at build time, gone with this stage.
+ARG PIP_INDEX_URL
+ARG PIP_CERT
 COPY requirements/cpu.txt /build/cpu.txt
 # A virtual environment is one folder to copy: pip and its cache stay behind.
 RUN python -m venv --without-pip /opt/venv \
@@ -20,6 +23,8 @@ ENV PATH=/opt/venv/bin:$PATH \
     MALLOC_ARENA_MAX=2 \
     P2C_HOST=0.0.0.0
 USER 10001:10001
+# The first run as that user: every model is here, whole, and readable.
+RUN ["python", "-m", "app", "models", "verify"]
 EXPOSE 8000
 # No curl in a slim image, and none needed.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s \

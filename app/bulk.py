@@ -3,13 +3,15 @@
 import csv
 import json
 import os
+import re
 import time
+import zlib
 from collections import Counter
 from collections.abc import Generator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from app.errors import InternalError, Problem
 from app.options import Options
@@ -65,6 +67,38 @@ def plan_targets(photos: list[Path], source: Path, target: Path, suffix: str) ->
         folder = target / photo.parent.relative_to(source)
         targets[photo] = folder / f"{stem}-cartoon{suffix}"
     return targets
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One of several parts of a folder, for as many processes.
+
+    Attributes:
+        index: which one, from 0.
+        count: how many there are.
+    """
+
+    index: int
+    count: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `I/N`.
+
+        Raises:
+            ValueError: not two numbers, or I is not below N.
+        """
+        match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
+        if not match or int(match[1]) >= int(match[2]):
+            raise ValueError("I/N, with I from 0 to N - 1")
+        return cls(int(match[1]), int(match[2]))
+
+    def has(self, photo: str) -> bool:
+        """Say whether `photo` (its path below the source) is of this part.
+
+        Its name alone decides: photos may come and go while other parts are worked on.
+        """
+        return zlib.crc32(photo.encode(errors="surrogateescape")) % self.count == self.index
 
 
 def run_bulk(

@@ -22,6 +22,7 @@ from rich.table import Table
 
 from app.bulk import (
     Outcome,
+    Shard,
     find_photos,
     plan_targets,
     run_bulk,
@@ -113,9 +114,13 @@ def bulk(
     output_format: Format = None,
     quality: Quality = None,
     report: Annotated[
-        Path | None, typer.Option(help="Report, CSV or JSON by its name. [TARGET/report.csv]")
+        Path | None,
+        typer.Option(help="CSV or JSON by its name. [TARGET/report.csv; of part I: report-I.csv]"),
     ] = None,
     again: Annotated[bool, typer.Option("--again", help="Draw also what is there.")] = False,
+    shard: Annotated[
+        str, typer.Option(metavar="I/N", help="Only part I of N, counted from 0.")
+    ] = "0/1",
 ) -> None:
     """Turn a folder of photos into cartoons, on all cores; call again to go on where it stopped.
 
@@ -130,14 +135,17 @@ def bulk(
     photos = find_photos(source, target)
     if not photos:
         raise typer.BadParameter("there is no photo in it", param_hint="SOURCE")
-    targets = plan_targets(photos, source, target, SUFFIXES[options.format or "png"])
+    part = _read_shard(shard)
+    places = plan_targets(photos, source, target, SUFFIXES[options.format or "png"])
+    mine = [photo for photo in photos if part.has(str(photo.relative_to(source)))]
+    targets = {photo: places[photo] for photo in mine}
     threads = _read_settings().threads or available_cores()
     work = run_bulk(_open_pipeline(), targets, source, options, threads=threads, again=again)
     outcomes: list[Outcome] = []
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
     try:
         with Progress(*columns, TimeRemainingColumn(), console=err) as progress:
-            bar = progress.add_task("photos", total=len(photos))
+            bar = progress.add_task("photos", total=len(targets))
             for outcome in work:
                 outcomes.append(outcome)
                 progress.advance(bar)
@@ -147,13 +155,20 @@ def bulk(
         work.close()
         raise typer.Exit(130) from None
     finally:
-        path = report or target / "report.csv"
+        path = report or target / (f"report-{part.index}.csv" if part.count > 1 else "report.csv")
         write_report(outcomes, path)
         counts = Counter(outcome.status for outcome in outcomes)
         words = ", ".join(f"{counts[status]} {status}" for status in ("done", "skipped", "failed"))
         out.print(f"{words}; report: {path}", markup=False)
     if counts["failed"]:
         raise typer.Exit(1)
+
+
+def _read_shard(text: str) -> Shard:
+    try:
+        return Shard.parse(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--shard") from error
 
 
 @app.command("prepare-data")

@@ -12,7 +12,15 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from app.bulk import Outcome, find_photos, plan_targets, run_bulk, write_pictures, write_report
+from app.bulk import (
+    Outcome,
+    Shard,
+    find_photos,
+    plan_targets,
+    run_bulk,
+    write_pictures,
+    write_report,
+)
 from app.cli import app
 from app.options import Options
 from app.pipeline import Pipeline
@@ -161,6 +169,41 @@ def test_the_command_reports_and_exits_by_outcome(
     )
     assert fine.exit_code == 0
     assert {row["status"] for row in json.loads(report.read_text())} == {"skipped"}
+
+
+def test_shards_are_the_whole_and_do_not_meet(
+    pipeline: Pipeline, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.cli.open_pipeline", lambda _: pipeline)
+    target = tmp_path / "out"
+    reported = []
+    for index in range(3):
+        call = ["bulk", str(folder), str(target), "--shard", f"{index}/3"]
+        assert CliRunner().invoke(app, call).exit_code in (0, 1)  # text.png fails, in one of them
+        with (target / f"report-{index}.csv").open(newline="") as file:
+            reported.append({row["photo"]: row["status"] for row in csv.DictReader(file)})
+    assert sum(map(len, reported)) == 4
+    whole = {photo: status for part in reported for photo, status in part.items()}
+    assert whole == {
+        **dict.fromkeys(("a.jpg", "sub/b.JPEG", "sub/c d.jpg"), "done"),
+        "text.png": "failed",
+    }
+    assert not (target / "report.csv").exists()
+
+
+def test_a_shard_is_told_by_the_name_alone() -> None:
+    names = [f"{number}.jpg" for number in range(1000)]
+    parts = [{name for name in names if Shard(index, 4).has(name)} for index in range(4)]
+    assert set().union(*parts) == set(names)
+    assert all(200 < len(part) < 300 for part in parts)
+    assert Shard(0, 1).has("a\udcff.jpg")  # a name that is no UTF-8
+
+
+@pytest.mark.parametrize("shard", ["", "1", "1/1", "-1/4", "4/4", "0/0", "a/b"])
+def test_a_wrong_shard_is_a_wrong_call(folder: Path, tmp_path: Path, shard: str) -> None:
+    call = ["bulk", str(folder), str(tmp_path / "out"), "--shard", shard]
+    assert CliRunner().invoke(app, call).exit_code == 2
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("name", ["missing", "empty", "file"])
