@@ -79,11 +79,11 @@ verify-models: $(VENV)/dev.stamp
 
 lock:
 	$(LOCK) --output-file=requirements/build.txt requirements/build.in
-	$(LOCK) --extra=cpu --output-file=requirements/cpu.txt pyproject.toml
+	$(LOCK) --extra=cpu --extra=otel --output-file=requirements/cpu.txt pyproject.toml
 	$(LOCK) --extra=cpu --extra=otel --extra=dev --constraint=requirements/cpu.txt --output-file=requirements/dev.txt pyproject.toml
-	$(LOCK) --extra=gpu --extra=insightface --constraint=requirements/cpu.txt --output-file=requirements/gpu.txt pyproject.toml
-	$(LOCK) --extra=cpu --extra=ops --constraint=requirements/dev.txt --output-file=requirements/ops.txt pyproject.toml
-	$(LOCK) --extra=cpu --extra=train --constraint=requirements/dev.txt --output-file=requirements/train.txt pyproject.toml
+	$(LOCK) --extra=gpu --extra=insightface --extra=otel --constraint=requirements/cpu.txt --output-file=requirements/gpu.txt pyproject.toml
+	$(LOCK) --extra=cpu --extra=otel --extra=ops --constraint=requirements/dev.txt --output-file=requirements/ops.txt pyproject.toml
+	$(LOCK) --extra=cpu --extra=otel --extra=train --constraint=requirements/dev.txt --output-file=requirements/train.txt pyproject.toml
 	$(LOCK) --no-header --no-annotate --output-file=- requirements/nodeps.in \
 		| awk '/^[^ ]/ { keep = /^(efficientnet-lite-pytorch|lightning-fabric)==/ } keep' > requirements/nodeps.txt
 	$(LOCK) --no-header --no-annotate --output-file=- requirements/insightface.in \

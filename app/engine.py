@@ -92,7 +92,6 @@ class Engine:
             Overloaded: the bodies at hand leave no room.
         """
         if self.body_bytes + size > self.settings.max_buffered_bytes:
-            self.lanes.refused[Overloaded.code] += 1
             raise Overloaded(retry_after_s=self.lanes.predicted_wait_s)
         self.body_bytes += size
         try:

@@ -11,7 +11,7 @@ import math
 import os
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,8 +77,6 @@ class Lanes:
         max_queue: most jobs that wait.
         times: how long a job takes on a lane, s.
         lateness: how much later than predicted few jobs are done, s.
-        refused: jobs refused, by the code of their problem.
-        cancelled: jobs whose caller left, by the stage they were in.
     """
 
     def __init__(
@@ -102,8 +100,6 @@ class Lanes:
         self.max_queue = max_queue
         self.times = RunningTime()
         self.lateness = RunningQuantile(ON_TIME)
-        self.refused: Counter[str] = Counter()
-        self.cancelled: Counter[str] = Counter()
         self._fastest_s = fastest_s
         self._core = None if cores is None else threading.Semaphore(cores)
         self._changed = threading.Condition()
@@ -175,7 +171,6 @@ class Lanes:
         elif wait and (late := wait + self.times.mean + self.lateness.value - timeout_s) > 0:
             problem = WouldBeLate(retry_after_s=late)
         if problem:
-            self.refused[problem.code] += 1
             raise problem
         return wait
 
@@ -213,7 +208,6 @@ class Lanes:
         with self._changed:
             if job in self._waiting:
                 self._waiting.remove(job)  # its place is free at once
-        self.cancelled[job.ticket.at] += 1
 
     def _work(self) -> None:
         try:

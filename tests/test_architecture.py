@@ -27,7 +27,8 @@ LAYERS = [
     {"middleware"},
     {"routes"},
     {"batch"},
-    {"main"},
+    {"main", "terminal"},
+    {"photo_commands"},
     {"cli"},
     {"__main__"},
 ]

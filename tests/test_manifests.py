@@ -73,6 +73,12 @@ def test_there_are_pods() -> None:
     assert {path.parent.name for path, _ in PODS} == {"base", "bulk"}
 
 
+@pytest.mark.parametrize("name", ["job.yaml", "pytorchjob.yaml"])
+def test_training_pods_keep_the_restricted_level(name: str) -> None:
+    (pod,) = pod_specs(yaml.safe_load((TRAINING / name).read_text()))
+    assert violations(pod) == set()
+
+
 @pytest.mark.parametrize(
     ("field", "where", "value"),
     [

@@ -80,7 +80,7 @@ def test_a_second_run_does_only_what_is_missing(
 def test_cartoons_of_an_earlier_run_are_no_photos(
     pipeline: Pipeline, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.cli.open_pipeline", lambda _: pipeline)
+    monkeypatch.setattr("app.terminal.open_pipeline", lambda _: pipeline)
     inside = folder / "cartoons"
     first = bulk(pipeline, folder, inside)
     again = bulk(pipeline, folder, inside)
@@ -155,7 +155,7 @@ def test_reports(tmp_path: Path) -> None:
 def test_the_command_reports_and_exits_by_outcome(
     pipeline: Pipeline, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.cli.open_pipeline", lambda _: pipeline)
+    monkeypatch.setattr("app.terminal.open_pipeline", lambda _: pipeline)
     target = tmp_path / "out"
     failed = CliRunner().invoke(app, ["bulk", str(folder), str(target), "--format", "jpeg"])
     assert failed.exit_code == 1
@@ -174,7 +174,7 @@ def test_the_command_reports_and_exits_by_outcome(
 def test_shards_are_the_whole_and_do_not_meet(
     pipeline: Pipeline, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.cli.open_pipeline", lambda _: pipeline)
+    monkeypatch.setattr("app.terminal.open_pipeline", lambda _: pipeline)
     target = tmp_path / "out"
     reported = []
     for index in range(3):

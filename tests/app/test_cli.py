@@ -15,7 +15,7 @@ from tests.conftest import PHOTO
 
 @pytest.fixture(autouse=True)
 def loaded_once(monkeypatch: pytest.MonkeyPatch, pipeline: Pipeline) -> None:
-    monkeypatch.setattr("app.cli.open_pipeline", lambda _: pipeline)
+    monkeypatch.setattr("app.terminal.open_pipeline", lambda _: pipeline)
 
 
 def run(*arguments: str | Path) -> tuple[int, str]:

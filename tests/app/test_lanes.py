@@ -119,7 +119,6 @@ async def test_a_full_queue_refuses_at_once_and_recovers() -> None:
         with pytest.raises(Overloaded) as refusal:
             await lanes.run(lambda: True, Ticket())
         assert int(refusal.value.headers["Retry-After"]) >= 1
-        assert lanes.refused == {"overloaded": 1}
     assert await waiting == "waited"
     assert await lanes.run(lambda: "room again", Ticket()) == "room again"
     lanes.close()
@@ -157,7 +156,6 @@ async def test_who_would_be_late_is_told_when_to_return(monkeypatch: pytest.Monk
         assert refusal.value.retry_after_s == 3.5 + 2 + 0.5 - 4
         assert refusal.value.headers["Retry-After"] == "2"
         lanes.check_room(timeout_s=6.1)
-        assert lanes.refused == {"would_be_late": 1}
         monkeypatch.undo()
     lanes.close()
 
@@ -254,7 +252,6 @@ async def test_a_caller_that_leaves_the_queue_frees_its_place_at_once() -> None:
         await until(lambda: lanes.waiting == 1)
     await late
     assert ran == ["its place"]
-    assert lanes.cancelled == {"queue": 1}
     lanes.close()
 
 
@@ -276,7 +273,7 @@ async def test_a_caller_that_leaves_stops_its_work_at_the_next_stage() -> None:
     gate.opened.set()
     assert await lanes.run(lambda: "free", Ticket()) == "free"
     assert stages == ["first"]
-    assert lanes.cancelled == {"first": 1}
+    assert ticket.at == "first"
     lanes.close()
 
 

@@ -187,7 +187,7 @@ def test_the_split_depends_on_names_only() -> None:
 def test_the_command(
     folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pipeline: Pipeline
 ) -> None:
-    monkeypatch.setattr("app.cli.open_pipeline", lambda _: pipeline)
+    monkeypatch.setattr("app.terminal.open_pipeline", lambda _: pipeline)
     (tmp_path / "list.txt").write_text("a.jpg\n\n b.jpg \n")
     out = tmp_path / "out"
     words = ["prepare-data", folders["A"], out, "--cartoons", folders["B"], "--test-cartoons", "1",

@@ -1,0 +1,38 @@
+"""What the commands share: the two consoles, a progress bar, settings and pipeline or the exit."""
+
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from app.pipeline import Pipeline, open_pipeline
+from app.settings import Settings
+from models.manifest import ManifestError
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def count_up() -> Progress:
+    """A progress bar that counts pieces, on the standard error."""
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    return Progress(*columns, TimeRemainingColumn(), console=err)
+
+
+def load_pipeline() -> Pipeline:
+    try:
+        return open_pipeline(read_settings())
+    except ManifestError as error:
+        err.print(str(error), markup=False, style="red")
+        raise typer.Exit(2) from error
+
+
+def read_settings() -> Settings:
+    try:
+        return Settings()
+    except ValidationError as error:
+        for problem in error.errors():
+            name = "".join(f"P2C_{str(part).upper()}: " for part in problem["loc"])
+            err.print(f"{name}{problem['msg']}", markup=False, style="red")
+        raise typer.Exit(2) from error
