@@ -1,6 +1,5 @@
 """What the commands share: the two consoles, a progress bar, settings and pipeline or the exit."""
 
-
 import typer
 from pydantic import ValidationError
 from rich.console import Console
