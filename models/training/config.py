@@ -179,9 +179,10 @@ class FastWeights(Section):
     identity_every: Count = 4
     pair_pixels: Weight = 10.0
     pair_features: Weight = 1.0
-    colour: Weight = 1.0
-    colour_lighter: Weight = 0.25
-    colour_hue: Weight = 0.1
+    colour: Weight = 10.0
+    colour_darker: Weight = 0.1
+    colour_lighter: Weight = 0.6
+    colour_hue: Weight = 0.15
     face_id: Weight = 0.0
 
 

@@ -318,8 +318,8 @@ class Fast:
         }
         weights = {"adversarial": w.adversarial, "content": w.content}
         if w.colour:
-            terms["colour"] = losses.skin_colour_apart(
-                free, batch.plain, batch.regions, w.colour_lighter, w.colour_hue
+            terms["colour"] = losses.colours_apart(
+                free, batch.plain, w.colour_darker, w.colour_lighter, w.colour_hue
             )
             weights["colour"] = w.colour
         if self.face_id is not None:

@@ -13,10 +13,11 @@ import torch.nn.functional as F  # noqa: N812 - what everyone calls it
 from torch import Tensor
 
 from models.discriminator import Verdict
-from models.training.augment import ellipse_distance, soft_masks
+from models.training.augment import soft_masks
 
 FACE = 3  # place of the face among the regions; eyes and mouth come before it
 YCC = ((0.299, 0.587, 0.114), (-0.169, -0.331, 0.5), (0.5, -0.419, -0.081))  # JPEG's, ITU-T T.871
+CELLS = 16  # a side, for colours
 SMALLEST_SPREAD = 1e-3  # added to a feature map's deviation
 
 
@@ -110,33 +111,31 @@ def features_apart(one: Tensor, target: Tensor) -> Tensor:
     return (one - target).abs().mean() / target.abs().mean().clamp(min=SMALLEST_SPREAD)
 
 
-def skin_colour_apart(
-    cartoon: Tensor, photo: Tensor, regions: Tensor, lighter: float, hue: float
+def colours_apart(
+    cartoon: Tensor, photo: Tensor, darker: float, lighter: float, hue: float
 ) -> Tensor:
-    """How far the cartoon's skin is from the photo's, beyond what the style may change.
+    """How far the cartoon's colours are from the photo's, beyond what the style may change.
 
-    The mean colour inside the face's ellipse without eyes and mouth, in JPEG's YCbCr: low enough
-    in frequency to leave every line free. Pictures without regions count nothing.
+    Means of 16 x 16 cells, in JPEG's YCbCr: low enough in frequency to leave every line free. The
+    style lightens everything: what is darker than the photo is hair, or a stain, that the person
+    does not have.
 
     Args:
         cartoon: (B, 3, S, S), -1..1.
-        photo: the same, as it was before any change of its light.
-        regions: (B, 4, 4).
-        lighter: how far luma may differ, on -1..1.
-        hue: how far each chroma may differ, on -1..1.
+        photo: the same, on white, as it was before any change of its light.
+        darker: how much darker a cell may be, on -1..1.
+        lighter: how much lighter.
+        hue: how far each chroma may differ.
+
+    Returns:
+        Mean over the cells.
     """
-    size = cartoon.shape[2]
-    inside = (ellipse_distance(regions[:, FACE:], size)[:, 0] < 0.7).float()
-    features = soft_masks(regions[:, :FACE], size).amax(1)
-    skin = (inside * (features < 0.3).float() * (regions[:, FACE, 2] > 0).float()[:, None, None])[
-        :, None
-    ]
-    area = skin.sum((2, 3)).clamp(min=1)
-    means = [(picture * skin).sum((2, 3)) / area for picture in (cartoon, photo)]  # (B, 3) each
-    matrix = torch.tensor(YCC, device=cartoon.device).T
-    apart = ((means[0] - means[1]) @ matrix).abs()
-    allowed = torch.tensor((lighter, hue, hue), device=cartoon.device)
-    return F.relu(apart - allowed).sum(1).mean()
+    cells = cartoon.shape[2] // CELLS
+    matrix = torch.tensor(YCC, device=cartoon.device)
+    apart = torch.einsum("kc,bchw->bkhw", matrix, F.avg_pool2d(cartoon - photo, cells))
+    luma, chroma = apart[:, :1], apart[:, 1:].abs()
+    beyond = F.relu(-luma - darker) + F.relu(luma - lighter)
+    return (beyond + F.relu(chroma - hue).sum(1, keepdim=True)).mean()
 
 
 def sum_of(first: Tensor, *more: Tensor) -> Tensor:

@@ -90,15 +90,23 @@ def test_eyes_and_mouth_weigh_more() -> None:
     )
 
 
-def test_skin_may_change_a_little() -> None:
+def test_colours_may_change_a_little_and_hardly_darker() -> None:
     photo = torch.full((1, 3, 32, 32), -0.2)
     apart = [
-        float(losses.skin_colour_apart(photo + change, photo, regions(), 0.25, 0.1))
-        for change in (0.0, 0.2, 0.65)
+        float(losses.colours_apart(photo + change, photo, 0.1, 0.6, 0.15))
+        for change in (0.0, 0.5, 1.0, -0.1, -0.5)
     ]
-    assert apart == pytest.approx([0, 0, 0.4], abs=1e-3)  # gray: only luma changes
+    assert apart == pytest.approx([0, 0, 0.4, 0, 0.4], abs=1e-3)  # gray: only luma changes
     reddish = photo.clone()
-    reddish[:, 0] += 0.4  # luma .12, Cb -.068, Cr .2
-    found = losses.skin_colour_apart(reddish, photo, regions(), 0.25, 0.1)
+    reddish[:, 0] += 0.5  # luma .15, Cb -.0845, Cr .25
+    found = losses.colours_apart(reddish, photo, 0.1, 0.6, 0.15)
     assert float(found) == pytest.approx(0.1, abs=1e-3)
-    assert float(losses.skin_colour_apart(photo + 1, photo, regions(face=False), 0, 0)) == 0
+
+
+def test_colours_count_where_they_are_and_lines_do_not() -> None:
+    photo = torch.zeros(1, 3, 64, 64)
+    cell, line = photo.clone(), photo.clone()
+    cell[:, :, :4, :4] -= 0.5  # one of 16 x 16
+    line[:, :, :, 8] -= 0.4  # one of four columns in a cell
+    assert float(losses.colours_apart(cell, photo, 0.1, 0.6, 0.15)) == pytest.approx(0.4 / 256)
+    assert float(losses.colours_apart(line, photo, 0.1, 0.6, 0.15)) == pytest.approx(0, abs=1e-6)
