@@ -4,9 +4,10 @@ python -m benchmarks.serving.soak [--minutes 30] [--photo PHOTO]
 
 Every picture must be the very one that `Pipeline.cartoonize` draws in sequence, in a process of its
 own beforehand; every bad input must get its own problem. Says also whether memory and file
-descriptors grow from the end of the warm-up (a closed loop that measures the capacity, then three
-minutes of the load, until the largest photos have met on all lanes) to the end, both with nothing
-in flight.
+descriptors grow after the warm-up (a closed loop that measures the capacity, then three minutes of
+the load, until the largest photos have met on all lanes). Both are read each minute, with nothing
+in flight; memory goes up and down by what the allocator happens to hold, so the medians of the
+first and the last third of the minutes are compared.
 """
 
 import hashlib
@@ -15,6 +16,7 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Annotated
 
 import psutil
@@ -95,11 +97,12 @@ class Soak:
         rate = LOAD_SHARE * throughput([answer.done_s for answer in first.answers], CONNECTIONS)
         for minute in range(minutes + 1, minutes + 1 + WARM_UP_MINUTES):
             self.count(self.send(order, self.arrivals(rate, minute)), order)
-        before = self.resources()
+        read: list[tuple[int, int]] = []
         for minute in range(1, minutes + 1):
             result = self.send(order, self.arrivals(rate, minute))
             outcomes = self.count(result, order)
             memory, files = self.resources()
+            read.append((memory, files))
             seconds = [answer.latency_s for answer in result.answers if answer.status == 200]
             times = [f"{percentile_ms(seconds, percent) or 0:.0f}" for percent in (50, 99)]
             counts = [outcomes[name] for name in ("right", "refused", "wrong")]
@@ -107,7 +110,7 @@ class Soak:
             table.add_row(*map(str, cells))
             print(*cells, sep="\t", flush=True)
         self.generator.close()
-        self.report(table, rate, before, self.resources())
+        self.report(table, rate, read)
         return not self.wrong
 
     @staticmethod
@@ -140,19 +143,22 @@ class Soak:
         """Memory (PSS, bytes) and file descriptors, now that nothing is in flight."""
         return memory_bytes(self.process), open_files(self.process)
 
-    def report(
-        self, table: Table, rate: float, before: tuple[int, int], after: tuple[int, int]
-    ) -> None:
+    def report(self, table: Table, rate: float, read: list[tuple[int, int]]) -> None:
         """Print the minutes and what grew."""
         console = Console(width=100)
         console.print(table)
         console.print(f"{rate:.1f} requests/s, {LOAD_SHARE:.0%} of the measured capacity")
         console.print(f"wrong: {sum(self.wrong.values())} {dict(self.wrong) or ''}")
-        console.print(
-            f"PSS {before[0] / MIB:.0f} MiB after the warm-up, {after[0] / MIB:.0f} at the end: "
-            f"{after[0] / before[0] - 1:+.1%}"
+        third = max(1, len(read) // 3)
+        first, last = (
+            [median(values) for values in zip(*part, strict=True)]
+            for part in (read[:third], read[-third:])
         )
-        console.print(f"file descriptors {before[1]}, at the end {after[1]}")
+        console.print(
+            f"PSS {first[0] / MIB:.0f} MiB in the first {third} minutes, "
+            f"{last[0] / MIB:.0f} in the last: {last[0] / first[0] - 1:+.1%}"
+        )
+        console.print(f"file descriptors {first[1]:.0f}, in the last minutes {last[1]:.0f}")
 
 
 def judge(answer: Answer, item: Input, digest: str) -> str:
