@@ -59,6 +59,7 @@ class Batch:
         plain: the photos in their own light with their own matte: what the content term wants.
         regions: (B, 4, 4) eyes, mouth and face of the photos.
         target: the pairs' cartoons.
+        pair_plain: as `plain`, the pairs' photos.
         pair_regions: as `regions`, of the pairs.
         same: drawings that have to stay as they are.
         judged_real: what the judges are shown as real.
@@ -70,6 +71,7 @@ class Batch:
     plain: Tensor
     regions: Tensor
     target: Tensor | None
+    pair_plain: Tensor | None
     pair_regions: Tensor | None
     same: Tensor | None
     judged_real: Tensor
@@ -236,7 +238,7 @@ class Fast:
 
         raw, _ = self._take(self.drawings, SALTS[1], number, count)
         real = augment.warp(to_unit(raw), augment.random_affine(count, how, rng))
-        target, pair_regions = None, None
+        target, pair_plain, pair_regions = None, None, None
         if self.pairs is not None:
             raw, places = self._take(self.pairs, SALTS[2], number, count)
             theta = augment.random_affine(count, how, rng)
@@ -244,6 +246,7 @@ class Fast:
             target = both[:, 4:]
             pair_regions = augment.move_regions(self.pairs.regions[places], theta).to(device)
             colours = augment.brighten(both[:, :3], how, rng)
+            pair_plain = augment.on_white(colours, both[:, 3:4])
             colours = augment.relight(colours, pair_regions[:, losses.FACE], how, rng)
             inputs.append(augment.on_white(colours, both[:, 3:4]))
         same = None
@@ -254,7 +257,7 @@ class Fast:
             real = target
         return Batch(
             torch.cat(inputs).contiguous(memory_format=layout),
-            plain, regions, target, pair_regions, same,
+            plain, regions, target, pair_plain, pair_regions, same,
             judged_real=augment.for_judges(real, how, rng),
             judge_pairs=target is not None and number % 2 == 0,
             rng=rng,
@@ -323,7 +326,9 @@ class Fast:
             )
             weights["colour"] = w.colour
         if self.face_id is not None:
-            terms["face_id"] = losses.persons_apart(self.face_id, free, batch.plain)
+            people = [batch.plain] if batch.pair_plain is None else [batch.plain, batch.pair_plain]
+            photos = torch.cat(people)
+            terms["face_id"] = losses.persons_apart(self.face_id, made[: len(photos)], photos)
             weights["face_id"] = w.face_id
         if batch.target is not None and batch.pair_regions is not None:
             apart = (made[count : 2 * count] - batch.target).abs()
