@@ -194,8 +194,8 @@ class FastAugment(Section):
     zoom: Share = 0.08
     shift: Share = 0.03
     brightness: Share = 0.15
-    relight: Share = 0.3
-    relight_darkest: Share = 0.25
+    relight: Share = 0.4
+    relight_darkest: Share = 0.15
     edge: Share = 0.3
     judge_shift: Share = 0.1
     judge_cutout: Share = 0.3
@@ -221,7 +221,7 @@ class FastConfig(Run):
 
     recipe: Literal["fast"] = "fast"
     precision: Literal["32-true", "bf16-mixed"] = "bf16-mixed"
-    drawings_share: Share = 0.34
+    drawings_share: Share = 0.7
     model: FastModel = FastModel()
     weights: FastWeights = FastWeights()
     augment: FastAugment = FastAugment()
