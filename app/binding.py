@@ -149,7 +149,7 @@ def _allocate(
         value = onnxruntime.OrtValue.ortvalue_from_shape_and_type(shape, dtype, memory_info=pinned)
         length = int(np.prod(shape)) * dtype.itemsize
         memory = (ctypes.c_uint8 * length).from_address(value.data_ptr())
-        host = np.frombuffer(memory, dtype).reshape(shape)
+        host = np.frombuffer(memoryview(memory), dtype).reshape(shape)
         host[:] = 0
         buffers.append(_Buffer(host, value, placed))
     return buffers

@@ -53,8 +53,12 @@ def test_the_fused_graph_draws_what_the_stages_draw(
     pipeline: Pipeline, fused: BoundNetwork, photo: bytes
 ) -> None:
     staged, whole = draw_both(pipeline, fused, photo, Options())
-    assert np.abs(staged.cartoon - whole.cartoon.astype(float)).max() < 0.51  # it is rounded
-    assert np.abs(staged.matte - whole.matte).max() < 0.51 / 255
+    off = np.abs(staged.cartoon - whole.cartoon.astype(float))
+    # Rounding takes half a grey level. The rest: a value on the edge between two levels may fall to
+    # the other side of it in the composite that the generator sees.
+    assert (off > 0.501).mean() < 0.001
+    assert off.max() < 1
+    assert np.abs(staged.matte - whole.matte).max() < 0.501 / 255
 
 
 @pytest.mark.parametrize(
@@ -122,7 +126,7 @@ def test_no_drawing_is_noticed(
     tmp_path: Path, pipeline: Pipeline, photo: bytes, value: float
 ) -> None:
     size = MANIFEST[GENERATOR].image_size
-    shape = ["N", 3, size, size]
+    shape: list[str | int] = ["N", 3, size, size]
     float_ = onnx.TensorProto.FLOAT
     zero, number = (
         onnx.helper.make_tensor(name, float_, [], [what])

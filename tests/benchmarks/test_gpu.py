@@ -1,6 +1,7 @@
 """The GPU's benchmark runs on this CPU, whole, at small size; and counts what it says it counts."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from app.device import CPU, Device
 from app.pipeline import GENERATOR
 from app.runtime import RuntimeProblem
 from benchmarks.gpu.__main__ import app
-from benchmarks.gpu.networks import describe_model, list_variants, open_device
+from benchmarks.gpu.networks import list_variants, open_device
 from benchmarks.gpu.roofline import Ceiling, Work, count_work, measure_ceiling
 from models.manifest import load_manifest
 from tests.conftest import PHOTO
@@ -49,7 +50,7 @@ def test_the_generator_by_batch() -> None:
 
 
 def test_a_gpu_gets_every_precision_and_option() -> None:
-    other = describe_model(EMBEDDED.path)
+    other = replace(EMBEDDED, name="half")
     variants = list_variants(EMBEDDED, other, Device("cuda"), tensorrt=True)
     assert len({variant.name for variant in variants}) == len(variants) == 8
     assert len({(variant.model.name, variant.device) for variant in variants}) == 8
