@@ -48,8 +48,7 @@ def service(
     settings = Settings(provider=provider, device_id=device_id, generator=generator)
     table = Table("what", "figure", box=None)
     with contextlib.closing(open_pipeline(settings)) as pipeline:
-        largest = max((b.buckets[-1] for b in pipeline.batchers), default=0)
-        lanes = available_cores() + 2 * largest
+        lanes = pipeline.lanes(available_cores())
         with ThreadPoolExecutor(lanes) as threads:
             bare = measure(threads, lanes, pipeline, data, jobs)
         console.print(f"{pipeline.device.describe()}; {lanes} lanes; {len(data):,} bytes a photo")
