@@ -14,13 +14,16 @@ from tests.conftest import ROOT
 SHARED = {"models.manifest", "models.preprocess"}
 # From the bottom up; a file imports only from lines above its own.
 LAYERS = [
-    {"errors", "settings", "forecast", "logs"},
-    {"ticket", "results"},
+    {"errors", "settings", "forecast", "logs", "gpu"},
+    {"ticket", "results", "runtime"},
+    {"device"},
+    {"session", "cudart"},
     {"warp", "onnx", "decode", "encode", "lanes"},
-    {"options", "blazeface", "facemesh", "batcher"},
+    {"options", "blazeface", "facemesh", "batcher", "binding"},
     {"face"},
     {"alignment"},
     {"matte", "scene"},
+    {"drawer", "fuse"},
     {"pipeline", "etag"},
     {"predictor", "bulk", "engine", "openapi", "reading"},
     {"metrics", "prepare", "tracing"},
