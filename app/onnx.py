@@ -64,16 +64,16 @@ class OnnxNetwork:
         # 1.07 to 1.12 times as fast and take less memory (docs/benchmarks.md).
         options.enable_mem_reuse = False
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-        self._session = onnxruntime.InferenceSession(
+        self.session = onnxruntime.InferenceSession(
             model.read_verified(), options, providers=[PROVIDER]
         )
-        _check_contract(model.name, model.inputs, self._session.get_inputs())
-        _check_contract(model.name, model.outputs, self._session.get_outputs())
+        _check_contract(model.name, model.inputs, self.session.get_inputs())
+        _check_contract(model.name, model.outputs, self.session.get_outputs())
         self._output_names = [tensor.name for tensor in model.outputs]
-        about = self._session.get_modelmeta().custom_metadata_map
+        about = self.session.get_modelmeta().custom_metadata_map
         self.precision = "float16" if about.get("form") == "half" else "float32"  # models.convert's
         self.nodes: Counter[str] = Counter()
-        for part in self._session.get_provider_graph_assignment_info():
+        for part in self.session.get_provider_graph_assignment_info():
             self.nodes[part.ep_name] += len(part.get_nodes())
 
     def run(
@@ -83,7 +83,7 @@ class OnnxNetwork:
     ) -> list[NDArray[np.float32]]:
         """Run a batch `(N, ...)` as the contract states it; outputs in the contract's order."""
         feed = {self.model.inputs[0].name: batch}
-        outputs: list[NDArray[np.float32]] = self._session.run(self._output_names, feed)
+        outputs: list[NDArray[np.float32]] = self.session.run(self._output_names, feed)
         return outputs
 
     def probe(self) -> NDArray[np.float32]:

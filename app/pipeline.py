@@ -1,5 +1,6 @@
 """The pipeline: a photo in, cartoons out, as a list of stages in the order they happen."""
 
+import logging
 import math
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from app.alignment import Alignment, Crop, crop_face, estimate_alignment
 from app.batcher import Batcher
+from app.blazeface import BlazeFaceCascade
 from app.decode import decode_image, read_long_side
 from app.encode import encode_image
 from app.errors import FaceTooSmall, UnusableOutput
@@ -17,11 +19,15 @@ from app.face import Face, FaceDetector, select_faces
 from app.matte import predict_matte
 from app.onnx import Network, OnnxNetwork
 from app.options import Options
+from app.pack import read_pack
 from app.scene import lay_back
+from app.scrfd import Landmarks106, ScrfdFinder
 from app.settings import Settings
 from app.ticket import Ticket
 from models.manifest import Model, describe_generator, load_manifest, load_model
 from models.preprocess import composite, to_image, to_tensor
+
+log = logging.getLogger("app.pipeline")
 
 GENERATOR = "photo2cartoon-starter-lite"
 DETECTION_LONG_SIDE = 1280  # px; the detectors shrink the photo to 384 anyhow
@@ -231,7 +237,6 @@ def open_pipeline(settings: Settings) -> Pipeline:
     """
     cv2.setNumThreads(1)  # requests run side by side; threads inside OpenCV would only compete
     manifest = load_manifest()
-    names = ("face_short", "face_full", "face_mesh")
     matte = load_model(settings.matte_model) if settings.matte_model else manifest["selfie"]
     generator = manifest[GENERATOR]
     if settings.generator:
@@ -244,7 +249,7 @@ def open_pipeline(settings: Settings) -> Pipeline:
         return Batcher(network, settings.max_batch, settings.max_batch_wait_ms / 1000)
 
     pipeline = Pipeline(
-        FaceDetector(*(OnnxNetwork(manifest[name]) for name in names)),
+        open_detector(settings, manifest),
         shared(matte),
         shared(generator),
         max_pixels=settings.max_pixels,
@@ -252,3 +257,20 @@ def open_pipeline(settings: Settings) -> Pipeline:
     )
     pipeline.warm_up()
     return pipeline
+
+
+def open_detector(settings: Settings, manifest: dict[str, Model]) -> FaceDetector:
+    """Load what finds faces: the embedded cascade, or InsightFace's, verified by the same mesh.
+
+    Raises:
+        ManifestError: as `open_pipeline`; PackError where it is the operator's pack.
+    """
+    mesh = OnnxNetwork(manifest["face_mesh"])
+    if settings.detector == "embedded" or settings.insightface_pack is None:
+        networks = (OnnxNetwork(manifest[name]) for name in ("face_short", "face_full"))
+        return FaceDetector(BlazeFaceCascade(*networks), mesh)
+    pack = read_pack(settings.insightface_pack)
+    fields = {"backend": "insightface", "pack": str(pack.folder), "models": pack.digests}
+    log.info("detector", extra={"fields": fields})
+    landmarks = Landmarks106(OnnxNetwork(pack.landmarks)) if pack.landmarks else None
+    return FaceDetector(ScrfdFinder(OnnxNetwork(pack.detector)), mesh, landmarks)

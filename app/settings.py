@@ -73,6 +73,12 @@ class Settings(BaseSettings):
     matte_model: Path | None = Field(
         None, description="A matte network (ONNX) in place of the embedded one (docs/method.md)."
     )
+    detector: Literal["embedded", "insightface"] = Field(
+        "embedded", description="What finds faces (docs/insightface.md)."
+    )
+    insightface_pack: Path | None = Field(
+        None, description="Folder of InsightFace's model files, for that detector."
+    )
     drain_delay_s: float = Field(
         0, ge=0, description="After SIGTERM: how long to go on while others learn of it, s."
     )
@@ -90,6 +96,8 @@ class Settings(BaseSettings):
             raise ValueError("P2C_MAX_BUFFERED_BYTES must hold the largest body that is accepted")
         if self.max_deadline_ms < self.deadline_ms:
             raise ValueError("P2C_MAX_DEADLINE_MS must not be below P2C_DEADLINE_MS")
+        if self.detector == "insightface" and self.insightface_pack is None:
+            raise ValueError("P2C_DETECTOR=insightface needs P2C_INSIGHTFACE_PACK, a folder")
         return self
 
     @model_validator(mode="before")

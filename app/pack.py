@@ -1,0 +1,149 @@
+"""Pack: the folder of InsightFace's model files that an operator brings (docs/insightface.md).
+
+insightface downloads whatever it is asked for by a name that is no file, so it is only ever given
+files that were found and read here. Which file is what is told by its shapes, as insightface 2.1
+does (`model_zoo/model_zoo.py`, `ModelRouter`): a pack says nothing else about its files.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from models.manifest import ManifestError, Model, TensorContract
+
+INSTALL = "pip install --require-hashes --no-deps -r requirements/insightface.txt"
+KEYPOINT_OUTPUTS = (9, 15)  # of three or five strides: scores, boxes, keypoints
+PLAIN_OUTPUTS = (6, 10)  # the same without keypoints
+LANDMARK_SIDE, LANDMARK_VALUES = 192, 2 * 106
+
+
+class PackError(ManifestError):
+    """The pack is not what it has to be, or insightface is not installed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """What the pipeline takes from a pack.
+
+    Attributes:
+        folder: where it is.
+        detector: SCRFD, with keypoints.
+        landmarks: 2d106; None where the pack has none.
+    """
+
+    folder: Path
+    detector: Model
+    landmarks: Model | None
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of the files that are used, by name."""
+        models = [model for model in (self.detector, self.landmarks) if model]
+        return {model.path.name: model.sha256 for model in models}
+
+
+def read_pack(folder: Path) -> Pack:
+    """Look at every ONNX file of `folder` and describe those that the pipeline can use.
+
+    Raises:
+        PackError: there is no such folder, no detector with keypoints in it, or two of one kind.
+    """
+    if not folder.is_dir():
+        raise PackError(f"P2C_INSIGHTFACE_PACK: {folder} is not a folder; nothing is downloaded")
+    paths = sorted(folder.resolve().glob("*.onnx"))
+    if not paths:
+        raise PackError(f"P2C_INSIGHTFACE_PACK: no .onnx file in {folder}; nothing is downloaded")
+    kinds = {path: _kind(path) for path in paths}
+    detector = _only(kinds, "detector", folder)
+    landmarks = _only(kinds, "landmarks", folder)
+    if detector is None:
+        plain = [path.name for path, kind in kinds.items() if kind == "plain detector"]
+        why = f"{plain[0]} has no keypoints" if plain else "no file has SCRFD's outputs"
+        raise PackError(f"P2C_INSIGHTFACE_PACK: no detector in {folder}: {why}")
+    return Pack(folder, describe(detector, "detector"), _described(landmarks))
+
+
+def _described(path: Path | None) -> Model | None:
+    return None if path is None else describe(path, "landmarks")
+
+
+Kind = Literal["detector", "plain detector", "landmarks", "other"]
+
+
+def _kind(path: Path) -> Kind:
+    graph = _read_graph(path)
+    sides = [dim.dim_value for dim in graph.input[0].type.tensor_type.shape.dim[2:]]
+    if len(graph.output) in KEYPOINT_OUTPUTS:
+        return "detector"
+    if len(graph.output) in PLAIN_OUTPUTS:
+        return "plain detector"
+    values = [dim.dim_value for dim in graph.output[0].type.tensor_type.shape.dim]
+    if sides == [LANDMARK_SIDE] * 2 and values[-1:] == [LANDMARK_VALUES]:
+        return "landmarks"
+    return "other"  # faces' identity, age, 3d points: not for drawing
+
+
+def _only(kinds: dict[Path, Kind], wanted: Kind, folder: Path) -> Path | None:
+    paths = [path for path, kind in kinds.items() if kind == wanted]
+    if len(paths) > 1:
+        names = ", ".join(path.name for path in paths)
+        raise PackError(f"P2C_INSIGHTFACE_PACK: {folder} has two of a kind, leave one: {names}")
+    return paths[0] if paths else None
+
+
+def describe(path: Path, role: Literal["detector", "landmarks"]) -> Model:
+    """Return an entry for a file of a pack: the contract that its graph states, and its digest.
+
+    Raises:
+        PackError: it cannot be read.
+    """
+    graph = _read_graph(path)
+    content = path.read_bytes()
+    return Model(
+        name=path.stem,
+        role=role,
+        path=path,
+        sha256=hashlib.sha256(content).hexdigest(),
+        size_bytes=len(content),
+        licence="the operator's",
+        source="the operator's",
+        made_by="the operator's",
+        inputs=tuple(_contract(tensor, "RGB", role) for tensor in graph.input),
+        outputs=tuple(_contract(tensor, "-", role) for tensor in graph.output),
+    )
+
+
+def _contract(tensor: Any, colour: str, role: str) -> TensorContract:
+    dims = tensor.type.tensor_type.shape.dim
+    free = ("N", "3", "H", "W")
+    shape = tuple(dim.dim_value or free[k] for k, dim in enumerate(dims))
+    return TensorContract(
+        name=tensor.name,
+        dtype="float32",
+        shape=shape,
+        layout="NCHW" if colour == "RGB" else "-",
+        colour=colour,
+        range=(-1.0, 1.0) if role == "detector" else (0.0, 255.0),
+        meaning="as insightface feeds it" if colour == "RGB" else "as insightface reads it",
+    )
+
+
+def _read_graph(path: Path) -> Any:
+    try:
+        import onnx  # noqa: PLC0415 - serving with the embedded detector does without
+        from google.protobuf.message import DecodeError  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise PackError(missing(error)) from error
+    try:
+        return onnx.load(path, load_external_data=False).graph
+    except (OSError, DecodeError) as error:
+        raise PackError(f"P2C_INSIGHTFACE_PACK: cannot read {path}: {error}") from error
+
+
+def missing(error: ModuleNotFoundError) -> str:
+    """Say in one line what P2C_DETECTOR=insightface needs and does not find."""
+    return (
+        f"P2C_DETECTOR=insightface needs the package {error.name}: "
+        f"pip install 'photo2cartoon[insightface]', then {INSTALL}"
+    )
