@@ -14,8 +14,8 @@ from tests.conftest import ROOT
 SHARED = {"models.manifest", "models.preprocess"}
 # From the bottom up; a file imports only from lines above its own.
 LAYERS = [
-    {"errors", "settings", "forecast", "logs"},
-    {"ticket", "results"},
+    {"errors", "settings", "forecast", "logs", "gpu"},
+    {"ticket", "results", "runtime"},
     {"warp", "onnx", "decode", "encode", "lanes"},
     {"options", "blazeface", "facemesh", "batcher", "pack"},
     {"face"},
