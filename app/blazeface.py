@@ -1,7 +1,8 @@
 """BlazeFace: boxes and six keypoints of every face, from MediaPipe's detector networks.
 
-`BlazeFaceCascade` asks both networks; it is the embedded one of the two finders (`app.face`). Anchors, regressors, score clipping and weighted non-maximum suppression follow MediaPipe
-(Apache-2.0) 0.10.21; checked against it on 586 portraits (docs/method.md).
+`BlazeFaceCascade` asks both networks; it is the embedded finder (`app.face`). Anchors, regressors,
+score clipping and weighted non-maximum suppression follow MediaPipe (Apache-2.0) 0.10.21; checked
+against it on 586 portraits (docs/method.md).
 """
 
 from collections.abc import Sequence
@@ -33,8 +34,9 @@ class Detection:
     Attributes:
         score: 0..1.
         box: `(4,)` float32: left, top, right, bottom.
-        keypoints: `(K, 2)` float32: eye at image left, eye at image right, nose tip, then BlazeFace's
-            mouth centre, tragion at image left and at image right, or SCRFD's two mouth corners.
+        keypoints: `(K, 2)` float32: eye at image left, eye at image right, nose tip, then
+            BlazeFace's mouth centre, tragion at image left and at image right, or SCRFD's two mouth
+            corners.
         turn: quarter turns counter-clockwise after which it was found.
     """
 

@@ -15,7 +15,8 @@ from models.manifest import ManifestError, Model, TensorContract
 INSTALL = "pip install --require-hashes --no-deps -r requirements/insightface.txt"
 KEYPOINT_OUTPUTS = (9, 15)  # of three or five strides: scores, boxes, keypoints
 PLAIN_OUTPUTS = (6, 10)  # the same without keypoints
-LANDMARK_SIDE, LANDMARK_VALUES = 192, 2 * 106
+FLOAT32 = 1  # onnx.TensorProto.FLOAT
+LANDMARK_SIDE, POINT_VALUES = 192, 2 * 106
 
 
 class PackError(ManifestError):
@@ -72,16 +73,14 @@ Kind = Literal["detector", "plain detector", "landmarks", "other"]
 
 
 def _kind(path: Path) -> Kind:
-    graph = _read_graph(path)
-    sides = [dim.dim_value for dim in graph.input[0].type.tensor_type.shape.dim[2:]]
-    if len(graph.output) in KEYPOINT_OUTPUTS:
+    inputs, outputs = _read_ends(path)
+    if len(outputs) in KEYPOINT_OUTPUTS:
         return "detector"
-    if len(graph.output) in PLAIN_OUTPUTS:
+    if len(outputs) in PLAIN_OUTPUTS:
         return "plain detector"
-    values = [dim.dim_value for dim in graph.output[0].type.tensor_type.shape.dim]
-    if sides == [LANDMARK_SIDE] * 2 and values[-1:] == [LANDMARK_VALUES]:
+    if _shape(inputs[0])[2:] == (LANDMARK_SIDE,) * 2 and _shape(outputs[0])[-1:] == (POINT_VALUES,):
         return "landmarks"
-    return "other"  # faces' identity, age, 3d points: not for drawing
+    return "other"  # identity, age, 3D points: nothing to draw with
 
 
 def _only(kinds: dict[Path, Kind], wanted: Kind, folder: Path) -> Path | None:
@@ -96,9 +95,11 @@ def describe(path: Path, role: Literal["detector", "landmarks"]) -> Model:
     """Return an entry for a file of a pack: the contract that its graph states, and its digest.
 
     Raises:
-        PackError: it cannot be read.
+        PackError: it cannot be read, or is not of float32.
     """
-    graph = _read_graph(path)
+    inputs, outputs = _read_ends(path)
+    if any(tensor.type.tensor_type.elem_type != FLOAT32 for tensor in (*inputs, *outputs)):
+        raise PackError(f"P2C_INSIGHTFACE_PACK: {path} does not take and give float32")
     content = path.read_bytes()
     return Model(
         name=path.stem,
@@ -109,19 +110,16 @@ def describe(path: Path, role: Literal["detector", "landmarks"]) -> Model:
         licence="the operator's",
         source="the operator's",
         made_by="the operator's",
-        inputs=tuple(_contract(tensor, "RGB", role) for tensor in graph.input),
-        outputs=tuple(_contract(tensor, "-", role) for tensor in graph.output),
+        inputs=tuple(_contract(tensor, "RGB", role) for tensor in inputs),
+        outputs=tuple(_contract(tensor, "-", role) for tensor in outputs),
     )
 
 
 def _contract(tensor: Any, colour: str, role: str) -> TensorContract:
-    dims = tensor.type.tensor_type.shape.dim
-    free = ("N", "3", "H", "W")
-    shape = tuple(dim.dim_value or free[k] for k, dim in enumerate(dims))
     return TensorContract(
         name=tensor.name,
         dtype="float32",
-        shape=shape,
+        shape=_shape(tensor),
         layout="NCHW" if colour == "RGB" else "-",
         colour=colour,
         range=(-1.0, 1.0) if role == "detector" else (0.0, 255.0),
@@ -129,16 +127,27 @@ def _contract(tensor: Any, colour: str, role: str) -> TensorContract:
     )
 
 
-def _read_graph(path: Path) -> Any:
+def _shape(tensor: Any) -> tuple[int | str, ...]:
+    dims = tensor.type.tensor_type.shape.dim
+    return tuple(dim.dim_value or "NCHW"[k] for k, dim in enumerate(dims[:4]))
+
+
+def _read_ends(path: Path) -> tuple[list[Any], list[Any]]:
+    """Inputs and outputs of a graph, onnx.ValueInfoProto."""
     try:
         import onnx  # noqa: PLC0415 - serving with the embedded detector does without
         from google.protobuf.message import DecodeError  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise PackError(missing(error)) from error
     try:
-        return onnx.load(path, load_external_data=False).graph
+        graph = onnx.load(path, load_external_data=False).graph
     except (OSError, DecodeError) as error:
         raise PackError(f"P2C_INSIGHTFACE_PACK: cannot read {path}: {error}") from error
+    weights = {tensor.name for tensor in graph.initializer}  # older exporters list them as inputs
+    inputs = [tensor for tensor in graph.input if tensor.name not in weights]
+    if not inputs or not graph.output:
+        raise PackError(f"P2C_INSIGHTFACE_PACK: {path} is no network")
+    return inputs, list(graph.output)
 
 
 def missing(error: ModuleNotFoundError) -> str:

@@ -117,7 +117,7 @@ class Landmarks106:
         return np.asarray(points, np.float64)
 
     def _count(self, fits: bool) -> None:
-        """Say once that the points are hardly ever used: then they are not what we take them for."""
+        """Say once that the points are hardly ever used: they are not what we take them for."""
         with self._lock:
             self._asked += 1
             self._refused += not fits

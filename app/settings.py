@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "P2C_"
@@ -110,3 +110,11 @@ class Settings(BaseSettings):
         if unknown:
             raise ValueError(f"unknown settings in the environment: {', '.join(sorted(unknown))}")
         return values
+
+
+def explain(error: ValidationError) -> list[str]:
+    """One line for each thing that is wrong with the settings: its name, and what it has to be."""
+    return [
+        "".join(f"{PREFIX}{str(part).upper()}: " for part in problem["loc"]) + problem["msg"]
+        for problem in error.errors()
+    ]

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from app.pipeline import Pipeline, open_pipeline
-from app.settings import Settings
+from app.settings import Settings, explain
 from models.manifest import ManifestError
 
 out = Console(highlight=False, soft_wrap=True)
@@ -31,7 +31,6 @@ def read_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        for problem in error.errors():
-            name = "".join(f"P2C_{str(part).upper()}: " for part in problem["loc"])
-            err.print(f"{name}{problem['msg']}", markup=False, style="red")
+        for line in explain(error):
+            err.print(line, markup=False, style="red")
         raise typer.Exit(2) from error

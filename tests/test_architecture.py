@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 SHARED = {"models.manifest", "models.preprocess"}
 # From the bottom up; a file imports only from lines above its own.
 LAYERS = [
-    {"errors", "settings", "forecast", "logs", "gpu"},
+    {"errors", "settings", "forecast", "logs", "gpu", "machine"},
     {"ticket", "results", "runtime"},
     {"warp", "onnx", "decode", "encode", "lanes"},
     {"options", "blazeface", "facemesh", "batcher", "pack"},
@@ -27,7 +27,7 @@ LAYERS = [
     {"middleware"},
     {"routes"},
     {"batch"},
-    {"main", "terminal"},
+    {"main", "terminal", "doctor"},
     {"photo_commands"},
     {"cli"},
     {"__main__"},
