@@ -97,7 +97,7 @@ class Landmarks106:
             model_file=str(network.model.path), session=network.session
         )
         self._lock = threading.Lock()
-        self._asked = self._refused = 0
+        self.asked = self.refused = 0
 
     def refine(self, image: NDArray[np.uint8], detection: Detection, face: Face) -> Face:
         """As `app.face.Landmarks` says.
@@ -119,11 +119,11 @@ class Landmarks106:
     def _count(self, fits: bool) -> None:
         """Say once that the points are hardly ever used: they are not what we take them for."""
         with self._lock:
-            self._asked += 1
-            self._refused += not fits
-            say = not fits and self._refused == ALARM and 2 * self._refused > self._asked
+            self.asked += 1
+            self.refused += not fits
+            say = not fits and self.refused == ALARM and 2 * self.refused > self.asked
         if say:
-            fields = {"model": self.network.model.name, "asked": self._asked}
+            fields = {"model": self.network.model.name, "asked": self.asked}
             log.warning("landmarks_do_not_fit", extra={"fields": {**fields, "refused": ALARM}})
 
 

@@ -1,6 +1,10 @@
 # The service with ONNX Runtime for NVIDIA GPUs and what InsightFace's detectors need.
 # docker build -f docker/gpu.Dockerfile -t photo2cartoon-gpu .
 # docker run --gpus all -p 8000:8000 photo2cartoon-gpu
+# docker run --gpus all photo2cartoon-gpu doctor
+# With InsightFace's detector (docs/insightface.md; the image holds no model of theirs):
+# docker run --gpus all -p 8000:8000 -v /models/buffalo_l:/pack:ro -e P2C_DETECTOR=insightface \
+#   -e P2C_INSIGHTFACE_PACK=/pack photo2cartoon-gpu
 #
 # CUDA 13 and cuDNN 9 come as wheels, so a slim base will do. The machine brings the NVIDIA driver,
 # R580 or newer (the first one for CUDA 13), and the NVIDIA container toolkit.

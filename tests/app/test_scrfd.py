@@ -185,7 +185,7 @@ def test_the_etag_follows_the_pack(open_pack: Open, pipeline: Pipeline) -> None:
 
 
 def as_points(face: Face, wrong: str = "") -> NDArray[np.float64]:
-    """2d106's points `(106, 2)` of a face, px, a little off the mesh's; `wrong` says what is not."""
+    """2d106's points `(106, 2)` of a face, px, half a px off the mesh's; `wrong`: what is not."""
     points = np.empty((106, 2))
     points[:] = face.eyes.mean(axis=0)
     left, right = face.eyes
