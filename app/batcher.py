@@ -10,16 +10,15 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from app.errors import DeadlinePassed, InternalError
 from app.forecast import RunningTime
-from app.onnx import Network
+from app.onnx import Array, Network
 from app.ticket import Abandoned, Ticket
 from models.manifest import Model
 
@@ -27,14 +26,12 @@ log = logging.getLogger("app.batcher")
 
 BUCKETS = (1, 2, 4, 8, 16, 32)
 
-Tensor = NDArray[np.float32]
-
 
 @dataclass(slots=True, eq=False)
 class _Item:
-    tensor: Tensor
+    tensor: Array
     ticket: Ticket
-    outputs: Future[list[Tensor]] = field(default_factory=Future)
+    outputs: Future[list[Array]] = field(default_factory=Future)
 
 
 class Batcher:
@@ -68,6 +65,7 @@ class Batcher:
         self.alive = True
         self._changed = threading.Condition()
         self._waiting: deque[_Item] = deque()
+        self._chores: deque[Callable[[], None]] = deque()
         self._closed = False
         self._worker = threading.Thread(target=self._work, name="batcher", daemon=True)
         self._worker.start()
@@ -93,7 +91,7 @@ class Batcher:
         known = [times.mean / bucket for bucket, times in self.times.items() if times.mean]
         return min(known, default=0.0)
 
-    def run(self, batch: Tensor, ticket: Ticket | None = None) -> list[Tensor]:
+    def run(self, batch: Array, ticket: Ticket | None = None) -> list[Array]:
         """Run inputs `(N, ...)` among those of other threads; outputs in the contract's order.
 
         Raises:
@@ -114,7 +112,7 @@ class Batcher:
                 item.outputs.cancel()  # what is not done yet, if one of them failed
         return [np.stack(column) for column in zip(*rows, strict=True)]
 
-    def _await(self, item: _Item) -> list[Tensor]:
+    def _await(self, item: _Item) -> list[Array]:
         with item.ticket.awaiting(item.outputs):
             try:
                 return item.outputs.result()
@@ -142,9 +140,12 @@ class Batcher:
         with self._changed:
             while not items:
                 while not self._waiting:
-                    if self._closed:
+                    if self._chores:
+                        self._chores.popleft()()
+                    elif self._closed:
                         return []
-                    self._changed.wait(1)  # a killed thread notices when it wakes
+                    else:
+                        self._changed.wait(1)  # a killed thread notices when it wakes
                 if self.max_wait_s:
                     self._changed.wait_for(
                         lambda: self._closed or len(self._waiting) >= self.buckets[-1],
@@ -187,28 +188,50 @@ class Batcher:
         else:
             item.outputs.set_result(row)
 
-    def _run_padded(self, tensors: list[Tensor]) -> list[list[Tensor]]:
+    def _run_padded(self, tensors: list[Array]) -> list[list[Array]]:
         """Run as the smallest bucket that holds them; outputs by input."""
         bucket = next(size for size in self.buckets if size >= len(tensors))
         padding = [tensors[-1]] * (bucket - len(tensors))
         start = time.perf_counter()
-        outputs = self.network.run(np.stack(tensors + padding))
+        outputs = self.network.run(np.stack(tensors + padding, out=self.network.place(bucket)))
         self.times[bucket].add(time.perf_counter() - start)
         return [[output[row] for output in outputs] for row in range(len(tensors))]
 
-    def probe(self) -> Tensor:
+    def probe(self) -> Array:
         """Return the input of the self test, `(1, ...)`."""
         return self.network.probe()
+
+    def place(self, size: int) -> None:
+        """Any place will do: what comes is copied into a batch."""
 
     def warm_up(self) -> None:
         """Check the network's answer, then run every bucket once, so that none is slow later.
 
+        On the batcher's own thread: what CUDA learns, it learns for the thread that runs.
+
         Raises:
             ManifestError: the network does not work.
         """
+        done: Future[None] = Future()
+
+        def chore() -> None:
+            try:
+                done.set_result(self._warm_up())
+            except BaseException as error:  # noqa: BLE001 - it goes to the one who waits
+                done.set_exception(error)
+
+        with self._changed:
+            if not self.alive:
+                raise InternalError
+            self._chores.append(chore)
+            self._changed.notify()
+        done.result()
+
+    def _warm_up(self) -> None:
         self.network.warm_up()
+        probe = self.probe()
         for bucket in self.buckets:
-            blank = np.zeros((bucket, *self.probe().shape[1:]), np.float32)
+            blank = np.zeros((bucket, *probe.shape[1:]), probe.dtype)
             self.network.run(blank)  # the first run of a shape is not the usual one
             start = time.perf_counter()
             self.network.run(blank)

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from app.doctor import main as examine_and_show
 from app.photo_commands import bulk, prepare_data, run
-from app.terminal import count_up, err, out, read_settings
+from app.terminal import count_up, err, out, read_settings, told_in_one_line
 from models.manifest import (
     ManifestError,
     Model,
@@ -38,10 +38,15 @@ def photo2cartoon() -> None:
 
 @app.command()
 def serve() -> None:
-    """Serve HTTP; every setting is a P2C_* environment variable."""
+    """Serve HTTP; every setting is a P2C_* environment variable.
+
+    Exit code: 0 stopped by a signal, 2 a setting, a model or this machine will not do.
+    """
     from app.main import serve as serve_http  # noqa: PLC0415 - `run` needs no web framework
 
-    serve_http(read_settings())
+    settings = read_settings()
+    with told_in_one_line():
+        serve_http(settings)
 
 
 app.command()(run)

@@ -48,18 +48,20 @@ class Engine:
 
         Raises:
             ManifestError: a model is missing, changed, or does not work.
+            RuntimeProblem: what the settings ask for does not run here.
         """
         self.settings = settings
         self.draining = False
         self.pipeline = open_pipeline(settings)
         self.results = Results(settings.cache_bytes)
-        self._fingerprint = fingerprint(self.pipeline.models)
+        self._fingerprint = fingerprint(self.pipeline.models, self.pipeline.device.describe())
+        self._weak = self.pipeline.device.on_gpu
         self.body_bytes = 0
         cores = settings.threads or available_cores()
         if batchers := self.pipeline.batchers:
             self.lanes = Lanes(
                 # Enough to fill one batch while another runs, and to keep every core busy.
-                cores + 2 * settings.max_batch,
+                cores + 2 * max(batcher.buckets[-1] for batcher in batchers),
                 settings.max_queue,
                 cores=cores,
                 fastest_s=lambda: max(batcher.fastest_s for batcher in batchers),
@@ -116,9 +118,9 @@ class Engine:
         media_type = MEDIA_TYPES[options.format or "png"]
         # Hashing takes 1 ms per 2 MB: a thread of its own where that would hold up others.
         etag = (
-            await asyncio.to_thread(make_etag, photo, options, self._fingerprint)
+            await asyncio.to_thread(make_etag, photo, options, self._fingerprint, weak=self._weak)
             if len(photo) > 1_000_000
-            else make_etag(photo, options, self._fingerprint)
+            else make_etag(photo, options, self._fingerprint, weak=self._weak)
         )
         if matches(known, etag):
             return Picture(None, media_type, etag)

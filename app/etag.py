@@ -1,7 +1,9 @@
 """ETag: one name for one answer, from everything that decides its bytes.
 
 On a CPU the answer's bytes depend on nothing else: batch size and threads do not change them
-(tests/app/test_engine.py), the processor's instruction sets may, by a rounding.
+(tests/app/test_engine.py), the processor's instruction sets may, by a rounding. On a GPU a batch of
+another size may take other kernels: there the tag is a weak one (RFC 9110, 8.8.1), which says that
+two answers look alike.
 """
 
 import hashlib
@@ -13,7 +15,6 @@ from importlib.metadata import PackageNotFoundError, version
 import cv2
 import onnxruntime
 
-from app.onnx import PROVIDER
 from app.options import Options
 from models.manifest import Model
 
@@ -22,14 +23,19 @@ PACKAGES = ("opencv-python-headless", "pillow", "pi-heif", "numpy", "insightface
 ENTITY_TAG = re.compile(r'(?:W/)?("[^"]*")')
 
 
-def fingerprint(models: Iterable[Model], provider: str = PROVIDER) -> bytes:
-    """Name what draws: the models, the provider, the processor's features, the versions."""
+def fingerprint(models: Iterable[Model], device: str) -> bytes:
+    """Name what draws: the models, the device, the processor's features, the versions.
+
+    Args:
+        models: all that run.
+        device: the provider and its options (`Device.describe`).
+    """
     parts = [
         *(f"{model.name}={model.sha256}" for model in models),
         f"photo2cartoon={VERSION}",
         f"onnxruntime={onnxruntime.__version__}",  # its package has another name with CUDA
         *(f"{package}={_version(package)}" for package in PACKAGES),
-        provider,
+        device,
         platform.machine(),
         cv2.getCPUFeaturesLine(),  # with what this processor has of them
     ]
@@ -43,18 +49,19 @@ def _version(package: str) -> str:
         return "none"
 
 
-def make_etag(photo: bytes, options: Options, engine: bytes) -> str:
+def make_etag(photo: bytes, options: Options, engine: bytes, *, weak: bool = False) -> str:
     """Return the entity tag, quotes included, of the answer to `photo` with `options`.
 
     Args:
         photo: the file as it came.
         options: with the format settled.
         engine: the fingerprint of what draws.
+        weak: two answers of this name look alike, and may differ by a rounding.
     """
     digest = hashlib.sha256(engine)
     digest.update(options.model_dump_json().encode())
     digest.update(hashlib.sha256(photo).digest())
-    return f'"{digest.hexdigest()[:32]}"'
+    return f'{"W/" * weak}"{digest.hexdigest()[:32]}"'
 
 
 def matches(if_none_match: str, etag: str) -> bool:
@@ -62,4 +69,4 @@ def matches(if_none_match: str, etag: str) -> bool:
 
     `*` does not count: it asks whether there is any answer, which takes drawing one to know.
     """
-    return etag in ENTITY_TAG.findall(if_none_match)
+    return etag.removeprefix("W/") in ENTITY_TAG.findall(if_none_match)

@@ -69,9 +69,14 @@ def create_app(
 
 
 def serve(settings: Settings) -> None:
-    """Listen and serve until a signal says stop."""
+    """Listen and serve until a signal says stop.
+
+    Raises:
+        ManifestError, RuntimeProblem: there is nothing to serve with; it never listened.
+    """
     configure_logs(settings.log_level)
-    app = create_app(settings)
+    pipeline = open_pipeline(settings)  # here, where what it raises can be told in one line
+    app = create_app(settings, lambda _: pipeline)
     config = uvicorn.Config(
         app,
         host=settings.host,

@@ -30,6 +30,7 @@ from prometheus_client.registry import Collector
 from app.batcher import BUCKETS, Batcher
 from app.engine import Engine
 from app.errors import Problem
+from app.gpu import read_gpu
 from app.ticket import Ticket
 
 PHOTO_ROUTES = ("/cartoonize", "/cartoonize/batch")
@@ -168,6 +169,7 @@ class EngineCollector(Collector):
         yield from self._load()
         yield from self._models()
         yield from self._batches()
+        yield from self._memory()
 
     def _load(self) -> Iterator[Metric]:
         lanes, engine = self.engine.lanes, self.engine
@@ -190,7 +192,7 @@ class EngineCollector(Collector):
         fallbacks = CounterMetricFamily(
             "p2c_fallback", "Work done again or elsewhere.", labels=("reason",)
         )
-        fallbacks.add_metric(("unusable_output",), pipeline.unusable)
+        fallbacks.add_metric(("unusable_output",), pipeline.drawer.unusable)
         fallbacks.add_metric(("batch_failed",), sum(b.retried for b in pipeline.batchers))
         yield fallbacks
         cache = CounterMetricFamily("p2c_cache", "Lookups of kept pictures.", labels=("result",))
@@ -237,6 +239,17 @@ class EngineCollector(Collector):
             fill.add_metric((batcher.model.name,), photos / places if places else 0.0)
         yield sizes
         yield fill
+
+    def _memory(self) -> Iterator[Metric]:
+        device = self.engine.pipeline.device
+        gpu = read_gpu(device.device_id) if device.on_gpu else None
+        if not gpu:
+            return
+        for name, text, value in (
+            ("p2c_gpu_memory_used_bytes", "Of the GPU, by every process on it.", gpu.used_bytes),
+            ("p2c_gpu_memory_bytes", "Of the GPU in all.", gpu.total_bytes),
+        ):
+            yield GaugeMetricFamily(name, text, float(value))
 
 
 def _cumulate(batcher: Batcher) -> tuple[Any, float]:

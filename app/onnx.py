@@ -1,18 +1,21 @@
 """Network: what runs a model. OnnxNetwork: one verified model on ONNX Runtime."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from app.device import CPU, Device, Shapes
+from app.session import count_nodes, open_session
 from app.ticket import Ticket
 from models.manifest import ManifestError, Model, TensorContract
 from models.preprocess import GOLDEN_TOLERANCE, probe_input, summarise
 
-PROVIDER = "CPUExecutionProvider"
+HALF = b"\n\x04form\x12\x04half"  # models.convert's metadata, as it stands in the file
+
+Array = NDArray[Any]
 
 
 class Network(Protocol):
@@ -30,12 +33,13 @@ class Network(Protocol):
     def nodes(self) -> Mapping[str, int]:
         """How many nodes of its graph each execution provider runs."""
 
-    def run(
-        self, batch: NDArray[np.float32], ticket: Ticket | None = None
-    ) -> list[NDArray[np.float32]]:
+    def run(self, batch: Array, ticket: Ticket | None = None) -> list[Array]:
         """Run a batch `(N, ...)` as the contract states it; outputs in the contract's order."""
 
-    def probe(self) -> NDArray[np.float32]:
+    def place(self, size: int) -> Array | None:
+        """Where to write the next batch of `size`, to save a copy; None where any place will do."""
+
+    def probe(self) -> Array:
         """Return the input of the self test, `(1, ...)`."""
 
     def warm_up(self) -> None:
@@ -43,50 +47,54 @@ class Network(Protocol):
 
 
 class OnnxNetwork:
-    """A model of the manifest, loaded and held to its contract. `run` may be called by any thread.
+    """A model of the manifest, loaded and held to its contract. Any thread may call `run`."""
 
-    One thread per run: the service runs many photos side by side, and threads inside a run would
-    only fight over the same cores (ONNX Runtime also does not see a container's CPU quota).
-    """
-
-    def __init__(self, model: Model) -> None:
+    def __init__(
+        self,
+        model: Model,
+        device: Device = CPU,
+        content: bytes | None = None,
+        largest: int = 1,
+    ) -> None:
         """Verify and load `model`.
+
+        Args:
+            model: the entry.
+            device: where it shall run.
+            content: the ONNX file, where it is not on the disk.
+            largest: largest batch it will be given.
 
         Raises:
             ManifestError: file and entry differ: digest, tensor names, element types or shapes.
+            RuntimeProblem: it does not run on `device`.
         """
         self.model = model
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # Planned reuse of buffers moves activations to colder memory: without it the generators run
-        # 1.07 to 1.12 times as fast and take less memory (docs/benchmarks.md).
-        options.enable_mem_reuse = False
-        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-        self.session = onnxruntime.InferenceSession(
-            model.read_verified(), options, providers=[PROVIDER]
-        )
+        content = model.read_verified() if content is None else content
+        name = f"{model.name}-{model.sha256[:12]}"
+        half = HALF in content
+        shapes = _shapes(model, largest, half)
+        self.session = open_session(content, name, device, shapes)
         _check_contract(model.name, model.inputs, self.session.get_inputs())
         _check_contract(model.name, model.outputs, self.session.get_outputs())
         self._output_names = [tensor.name for tensor in model.outputs]
-        about = self.session.get_modelmeta().custom_metadata_map
-        self.precision = "float16" if about.get("form") == "half" else "float32"  # models.convert's
-        self.nodes: Counter[str] = Counter()
-        for part in self.session.get_provider_graph_assignment_info():
-            self.nodes[part.ep_name] += len(part.get_nodes())
+        self.precision = "float16" if half else "float32"
+        self.nodes = count_nodes(self.session)
 
     def run(
         self,
-        batch: NDArray[np.float32],
+        batch: Array,
         ticket: Ticket | None = None,  # noqa: ARG002 - nothing is waited for here
-    ) -> list[NDArray[np.float32]]:
+    ) -> list[Array]:
         """Run a batch `(N, ...)` as the contract states it; outputs in the contract's order."""
         feed = {self.model.inputs[0].name: batch}
-        outputs: list[NDArray[np.float32]] = self.session.run(self._output_names, feed)
+        outputs: list[Array] = self.session.run(self._output_names, feed)
         return outputs
 
-    def probe(self) -> NDArray[np.float32]:
+    def place(self, size: int) -> Array | None:  # noqa: ARG002
+        """Any will do."""
+        return None
+
+    def probe(self) -> Array:
         """Return the input of the self test: a drawn head, `(1, ...)`."""
         contract = self.model.inputs[0]
         return probe_input(contract.shape, contract.layout, contract.range)
@@ -111,6 +119,15 @@ class OnnxNetwork:
             off = np.abs(summarise(output) - np.array(expected)).mean() / (high - low)
             if not off <= GOLDEN_TOLERANCE:
                 raise ManifestError(f"{name} is {off * 255:.1f} grey levels off the manifest's")
+
+
+def _shapes(model: Model, largest: int, half: bool) -> Shapes | None:
+    """What TensorRT must know of the input; None where more than the batch is free."""
+    contract = model.inputs[0]
+    rest = [size for size in contract.shape[1:] if isinstance(size, int)]
+    if len(rest) < len(contract.shape) - 1:
+        return None
+    return Shapes(contract.name, tuple(rest), largest, half)
 
 
 def _check_contract(

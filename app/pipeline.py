@@ -3,20 +3,23 @@
 import logging
 import math
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.alignment import Alignment, Crop, crop_face, estimate_alignment
+from app.alignment import crop_face, estimate_alignment
 from app.batcher import Batcher
+from app.binding import BoundNetwork
 from app.blazeface import BlazeFaceCascade
 from app.decode import decode_image, read_long_side
+from app.device import CPU, Device
+from app.drawer import Cut, Drawer, Drawing, FusedDrawer, StagedDrawer
 from app.encode import encode_image
-from app.errors import FaceTooSmall, UnusableOutput
+from app.errors import FaceTooSmall
 from app.face import Face, FaceDetector, select_faces
-from app.matte import predict_matte
+from app.fuse import NotFusable, fuse
 from app.onnx import Network, OnnxNetwork
 from app.options import Options
 from app.pack import read_pack
@@ -25,59 +28,64 @@ from app.scrfd import Landmarks106, ScrfdFinder
 from app.settings import Settings
 from app.ticket import Ticket
 from models.manifest import Model, describe_generator, load_manifest, load_model
-from models.preprocess import composite, to_image, to_tensor
+from models.preprocess import composite, summarise, to_tensor
 
 log = logging.getLogger("app.pipeline")
 
 GENERATOR = "photo2cartoon-starter-lite"
 DETECTION_LONG_SIDE = 1280  # px; the detectors shrink the photo to 384 anyhow
 
-FLAT = 2 / 127.5  # a drawing spans more than two grey levels
+GPU_BATCH = 16  # largest batch on a GPU, where the settings leave it open
 
 Image = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
 class Portrait:
-    """One face of a photo, ready for the generator.
+    """One face of a photo, as the generator sees it.
 
     Attributes:
-        tensor: `(3, S, S)` float32, RGB, -1..1: the aligned portrait on white.
+        cut: the aligned square.
         matte: `(S, S)` float32, 0..1.
-        crop: the aligned square with its background.
-        alignment: where that square lies in the decoded photo.
     """
 
-    tensor: NDArray[np.float32]
+    cut: Cut
     matte: NDArray[np.float32]
-    crop: Crop
-    alignment: Alignment
+
+    @property
+    def tensor(self) -> NDArray[np.float32]:
+        """`(3, S, S)` float32, RGB, -1..1: the aligned portrait on white."""
+        return to_tensor(composite(self.cut.crop.pixels, self.matte))
 
 
 class Pipeline:
-    """The whole way, on loaded networks. Keeps nothing of a photo; any thread may call it."""
+    """The whole way, on loaded networks. Keeps nothing of a photo; any thread may call it.
+
+    Attributes:
+        detector: finds faces.
+        drawer: draws them.
+        device: what the drawer's networks run on.
+    """
 
     def __init__(
         self,
         detector: FaceDetector,
-        matte: Network,
-        generator: Network,
+        drawer: Drawer,
         *,
         max_pixels: int,
         min_face_px: int,
+        device: Device = CPU,
     ) -> None:
         self.detector = detector
-        self.matte = matte
-        self.generator = generator
+        self.drawer = drawer
         self.max_pixels = max_pixels
         self.min_face_px = min_face_px
-        self.size = generator.model.image_size
-        self.unusable = 0  # outputs of the generator that were no drawing
+        self.device = device
 
     @property
     def networks(self) -> list[Network]:
         """Everything that runs."""
-        return [*self.detector.networks, self.matte, self.generator]
+        return [*self.detector.networks, *self.drawer.networks]
 
     @property
     def batchers(self) -> list[Batcher]:
@@ -105,16 +113,20 @@ class Pipeline:
 
     def draw(self, photo: bytes, options: Options, ticket: Ticket) -> list[Image]:
         """As `cartoonize`, before encoding: `(H, W, 3)` RGB or, where transparent, `(H, W, 4)`."""
-        image, portraits = self.prepare(photo, options, ticket)
-        with ticket.stage("generate"):
-            outputs = [self.generate(portrait.tensor, ticket) for portrait in portraits]
+        image, cuts = self.find(photo, options, ticket)
+        drawings = [self.drawer.draw(image, cut, ticket) for cut in cuts]
         with ticket.stage("compose"):
-            return finish(image, portraits, outputs, options)
+            return finish(image, cuts, drawings, options)
 
     def prepare(
         self, photo: bytes, options: Options, ticket: Ticket
     ) -> tuple[Image, list[Portrait]]:
         """Everything before the generator: the decoded photo and its chosen faces."""
+        image, cuts = self.find(photo, options, ticket)
+        return image, [Portrait(cut, self.drawer.matte(image, cut, ticket)) for cut in cuts]
+
+    def find(self, photo: bytes, options: Options, ticket: Ticket) -> tuple[Image, list[Cut]]:
+        """Decode a photo and cut out its chosen faces."""
         # A scene answers with the photo, so it is needed in full; else a smaller one will do.
         long_side = None if options.compose == "scene" else DETECTION_LONG_SIDE
         with ticket.stage("decode"):
@@ -126,31 +138,26 @@ class Pipeline:
             faces = select_faces(found, options.faces)
         with ticket.stage("decode"):
             image, faces = self._decode_finer(photo, image, faces)
-        return image, self._prepare_faces(image, faces, options, ticket)
+        with ticket.stage("align"):
+            return image, self._cut_faces(image, faces, every=options.faces == "all")
 
-    def _prepare_faces(
-        self, image: Image, faces: list[Face], options: Options, ticket: Ticket
-    ) -> list[Portrait]:
-        """Prepare each face; of all, those too small are left out: a passer-by costs nobody's."""
-        if options.faces != "all":
-            return [self.prepare_face(image, face, ticket) for face in faces]
-        portraits = []
+    def _cut_faces(self, image: Image, faces: list[Face], *, every: bool) -> list[Cut]:
+        """Cut out each face; of all, those too small are left out: a passer-by costs nobody's."""
+        if not every:
+            return [self._cut_face(image, face) for face in faces]
+        cuts = []
         for face in faces:
             with suppress(FaceTooSmall):
-                portraits.append(self.prepare_face(image, face, ticket))
-        if not portraits:
+                cuts.append(self._cut_face(image, face))
+        if not cuts:
             raise FaceTooSmall
-        return portraits
+        return cuts
 
-    def prepare_face(self, image: Image, face: Face, ticket: Ticket) -> Portrait:
-        """Align, crop and matte one face of `image` `(H, W, 3)` uint8 RGB."""
-        with ticket.stage("align"):
-            alignment = estimate_alignment(face, (image.shape[1], image.shape[0]), self.min_face_px)
-            crop = crop_face(image, alignment, self.size)
-        with ticket.stage("matte"):
-            matte = predict_matte(self.matte, image, alignment, crop, ticket)
-        with ticket.stage("compose"):
-            return Portrait(to_tensor(composite(crop.pixels, matte)), matte, crop, alignment)
+    def _cut_face(self, image: Image, face: Face) -> Cut:
+        """Align and crop one face of `image` `(H, W, 3)` uint8 RGB."""
+        size = (image.shape[1], image.shape[0])
+        alignment = estimate_alignment(face, size, self.min_face_px)
+        return Cut(crop_face(image, alignment, self.drawer.size), alignment)
 
     def _decode_finer(
         self, photo: bytes, image: Image, faces: list[Face]
@@ -159,29 +166,11 @@ class Pipeline:
         size = (image.shape[1], image.shape[0])
         side = min(estimate_alignment(face, size).side for face in faces)
         long_side = max(size)
-        if side >= self.size or long_side >= read_long_side(photo):
+        if side >= self.drawer.size or long_side >= read_long_side(photo):
             return image, faces
-        finer = decode_image(photo, self.max_pixels, math.ceil(long_side * self.size / side))
+        finer = decode_image(photo, self.max_pixels, math.ceil(long_side * self.drawer.size / side))
         factor = np.array([finer.shape[1], finer.shape[0]]) / size
         return finer, [face.scaled(factor) for face in faces]
-
-    def generate(
-        self, tensor: NDArray[np.float32], ticket: Ticket | None = None
-    ) -> NDArray[np.float32]:
-        """Run the generator on one tensor `(3, S, S)`; the same shape comes back.
-
-        An answer that is not finite, or flat, is asked for once more.
-
-        Raises:
-            UnusableOutput: the second one was no better.
-        """
-        for _ in range(2):
-            (outputs,) = self.generator.run(tensor[None], ticket)
-            output: NDArray[np.float32] = outputs[0]
-            if np.isfinite(output).all() and np.ptp(output) > FLAT:
-                return output
-            self.unusable += 1
-        raise UnusableOutput
 
     def warm_up(self) -> None:
         """Run every network once.
@@ -206,27 +195,19 @@ def _decode_scale(photo: bytes, image: Image) -> int:
     return 1 << round(math.log2(read_long_side(photo) / long_side))
 
 
-def finish(
-    image: Image,
-    portraits: list[Portrait],
-    outputs: list[NDArray[np.float32]],
-    options: Options,
-) -> list[Image]:
-    """Everything after the generator but encoding; `outputs` are its `(3, S, S)`, -1..1."""
-    cartoons = [to_image(output) for output in outputs]
+def finish(image: Image, cuts: list[Cut], drawings: list[Drawing], options: Options) -> list[Image]:
+    """Everything after drawing but encoding: `(H, W, 3)` RGB or, where transparent, `(H, W, 4)`."""
     if options.compose == "scene":
-        for cartoon, portrait in zip(cartoons, portraits, strict=True):
-            image = lay_back(image, cartoon, portrait.matte, portrait.alignment)
+        for cut, drawing in zip(cuts, drawings, strict=True):
+            cartoon = drawing.cartoon.astype(np.float32, copy=False)
+            image = lay_back(image, cartoon, drawing.matte, cut.alignment)
         return [image]
     if options.transparent:
         return [
-            np.dstack([cartoon, portrait.matte * 255]).astype(np.uint8)
-            for cartoon, portrait in zip(cartoons, portraits, strict=True)
+            np.dstack([drawing.cartoon, drawing.matte * 255]).astype(np.uint8)
+            for drawing in drawings
         ]
-    return [
-        composite(cartoon, portrait.matte, options.colour)
-        for cartoon, portrait in zip(cartoons, portraits, strict=True)
-    ]
+    return [composite(drawing.cartoon, drawing.matte, options.colour) for drawing in drawings]
 
 
 def open_pipeline(settings: Settings) -> Pipeline:
@@ -234,36 +215,32 @@ def open_pipeline(settings: Settings) -> Pipeline:
 
     Raises:
         ManifestError: a model is missing, changed, or does not work.
+        RuntimeProblem: what the settings ask for does not run here.
     """
     cv2.setNumThreads(1)  # requests run side by side; threads inside OpenCV would only compete
+    device = Device.choose(settings)
+    log.info("device", extra={"fields": {"provider": device.provider, "why": device.why}})
     manifest = load_manifest()
-    matte = load_model(settings.matte_model) if settings.matte_model else manifest["selfie"]
-    generator = manifest[GENERATOR]
-    if settings.generator:
-        generator = describe_generator(settings.generator, generator)
-
-    def shared(model: Model) -> Network:
-        network = OnnxNetwork(model)
-        if settings.max_batch == 1:
-            return network
-        return Batcher(network, settings.max_batch, settings.max_batch_wait_ms / 1000)
-
     pipeline = Pipeline(
-        open_detector(settings, manifest),
-        shared(matte),
-        shared(generator),
+        open_detector(settings, manifest, device),
+        open_drawer(settings, manifest, device),
         max_pixels=settings.max_pixels,
         min_face_px=settings.min_face_px,
+        device=device,
     )
     pipeline.warm_up()
     return pipeline
 
 
-def open_detector(settings: Settings, manifest: dict[str, Model]) -> FaceDetector:
+def open_detector(settings: Settings, manifest: dict[str, Model], device: Device) -> FaceDetector:
     """Load what finds faces: the embedded cascade, or InsightFace's, verified by the same mesh.
 
+    The embedded networks run on the CPU, whatever draws: they are small (12 ms a photo on one core)
+    and one waits for the other, so that a GPU would launch many little kernels for one photo at a
+    time. SCRFD takes up to 10 GFLOP a photo and goes where the generator goes.
+
     Raises:
-        ManifestError: as `open_pipeline`; PackError where it is the operator's pack.
+        ManifestError, RuntimeProblem: as `open_pipeline`; PackError where it is the pack.
     """
     mesh = OnnxNetwork(manifest["face_mesh"])
     if settings.detector == "embedded" or settings.insightface_pack is None:
@@ -272,5 +249,47 @@ def open_detector(settings: Settings, manifest: dict[str, Model]) -> FaceDetecto
     pack = read_pack(settings.insightface_pack)
     fields = {"backend": "insightface", "pack": str(pack.folder), "models": pack.digests}
     log.info("detector", extra={"fields": fields})
-    landmarks = Landmarks106(OnnxNetwork(pack.landmarks)) if pack.landmarks else None
-    return FaceDetector(ScrfdFinder(OnnxNetwork(pack.detector)), mesh, landmarks)
+    if device.on_gpu:  # two sizes, and no engine to wait minutes for
+        device = replace(device, provider="cuda", cuda_graphs=False)
+    landmarks = Landmarks106(pack.landmarks, device) if pack.landmarks else None
+    return FaceDetector(ScrfdFinder(pack.detector, device), mesh, landmarks)
+
+
+def open_drawer(settings: Settings, manifest: dict[str, Model], device: Device) -> Drawer:
+    """Load what draws: in stages on a CPU, as one graph on a GPU where that can be made.
+
+    Raises:
+        ManifestError, RuntimeProblem: as `open_pipeline`.
+    """
+    matte = load_model(settings.matte_model) if settings.matte_model else manifest["selfie"]
+    generator = manifest[GENERATOR]
+    if settings.generator:
+        generator = describe_generator(settings.generator, generator)
+    largest = settings.max_batch or (GPU_BATCH if device.on_gpu else 1)
+
+    def shared(network: Network) -> Network:
+        if largest == 1 and not device.on_gpu:
+            return network
+        return Batcher(network, largest, settings.max_batch_wait_ms / 1000)
+
+    if device.on_gpu:
+        try:
+            return FusedDrawer(shared(open_fused(matte, generator, device, largest)))
+        except NotFusable as reason:
+            log.warning("in stages", extra={"fields": {"why": str(reason)}})
+    networks = (OnnxNetwork(model, device, largest=largest) for model in (matte, generator))
+    return StagedDrawer(*map(shared, networks))
+
+
+def open_fused(matte: Model, generator: Model, device: Device, largest: int) -> BoundNetwork:
+    """Load both networks as one graph, which must answer its self test as it does on the CPU.
+
+    Raises:
+        NotFusable: there is no such graph.
+        ManifestError, RuntimeProblem: as `open_pipeline`.
+    """
+    model, content = fuse(matte, generator)
+    reference = BoundNetwork(model, CPU, content, 1)
+    cartoon, mask, _ = map(summarise, reference.run(reference.probe()))
+    golden = (tuple(cartoon), tuple(mask), None)
+    return BoundNetwork(replace(model, golden=golden), device, content, largest)

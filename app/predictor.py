@@ -74,12 +74,12 @@ class Photo2CartoonPredictor:
         if chosen.faces == "all" and chosen.compose == "portrait":
             raise ValueError("faces='all' needs compose='scene': run returns one picture")
         ticket = Ticket()
-        photo, portraits = self.pipeline.prepare(to_bytes(image), chosen, ticket)
-        outputs = [self.pipeline.generate(portrait.tensor) for portrait in portraits]
-        (cartoon,) = finish(photo, portraits, outputs, chosen)
+        photo, cuts = self.pipeline.find(to_bytes(image), chosen, ticket)
+        drawings = [self.pipeline.drawer.draw(photo, cut, ticket) for cut in cuts]
+        (cartoon,) = finish(photo, cuts, drawings, chosen)
         if self.output_path is not None:
             self.output_path.mkdir(parents=True, exist_ok=True)
-            crop = portraits[0].crop
+            crop = cuts[0].crop
             aligned = composite(crop.pixels, crop.inside)  # white outside the photo, as upstream
             (self.output_path / PHOTO_NAME).write_bytes(encode_image(aligned, "png"))
             (self.output_path / CARTOON_NAME).write_bytes(encode_image(cartoon, "png"))

@@ -201,7 +201,7 @@ class _Worker:
 
     def _photo(self, item: Item, data: bytes) -> dict[str, Any] | None:
         _, (portrait,) = self.pipeline.prepare(data, Options(), Ticket())
-        crop = portrait.crop.pixels
+        crop = portrait.cut.crop.pixels
         matte = np.asarray(portrait.matte * 255 + 0.5, np.uint8)
         write_png(self.out / "crops" / item.target, np.dstack((crop, matte)))
         write_png(self.out / item.target, composite(crop, portrait.matte))

@@ -6,6 +6,7 @@ CPU (microsoft/onnxruntime#23372).
 
 import io
 from contextlib import redirect_stdout
+from ctypes.util import find_library
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -23,7 +24,7 @@ EXECUTION_PROVIDERS: dict[str, str] = {
     "tensorrt": "TensorrtExecutionProvider",
 }
 PACKAGES = ("onnxruntime", "onnxruntime-gpu")  # both write the folder `onnxruntime`
-# By CUDA's major version: NVIDIA, CUDA release notes, minimum driver for minor version compatibility.
+# By CUDA's major version: the oldest driver for any of its versions (NVIDIA, CUDA release notes).
 OLDEST_DRIVERS = {12: 525, 13: 580}
 CPU_INSTEAD = "or set P2C_PROVIDER=cpu"
 
@@ -124,8 +125,11 @@ def find_problems(provider: str, device_id: int = 0) -> list[Finding]:
         return [problem]
     if provider in ("auto", "cpu"):
         return []
-    checks = (_provider_problem(provider), _library_problem(), _driver_problem())
-    return [problem for problem in (*checks, _device_problem(device_id)) if problem]
+    checks = [_provider_problem(provider), _library_problem(), _driver_problem()]
+    checks.append(_device_problem(device_id))
+    if provider == "tensorrt":
+        checks.append(_tensorrt_problem())
+    return [problem for problem in checks if problem]
 
 
 def _package_problem() -> Finding | None:
@@ -149,7 +153,8 @@ def _provider_problem(provider: str) -> Finding | None:
     packages = " and ".join(f"{key} {value}" for key, value in installed_runtimes().items())
     return Finding(
         f"{packages or 'this ONNX Runtime'} has no {name}",
-        f"pip uninstall -y onnxruntime, then install photo2cartoon[gpu], {CPU_INSTEAD}",
+        f"pip uninstall -y {' '.join(installed_runtimes())}, then install photo2cartoon[gpu], "
+        f"{CPU_INSTEAD}",
     )
 
 
@@ -159,6 +164,15 @@ def _library_problem() -> Finding | None:
     return Finding(
         f"CUDA's libraries do not load ({failed})",
         f"install photo2cartoon[gpu], which brings them, {CPU_INSTEAD}",
+    )
+
+
+def _tensorrt_problem() -> Finding | None:
+    if find_spec("tensorrt") or find_library("nvinfer"):
+        return None
+    return Finding(
+        "TensorRT is not installed",
+        f"pip install tensorrt-cu{cuda_version()}, or set P2C_PROVIDER=cuda",
     )
 
 

@@ -7,6 +7,7 @@ afterwards, so any thread may call them.
 
 import logging
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -14,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.blazeface import Detection, turn_back
+from app.device import CPU, Device
 from app.face import Face
 from app.onnx import OnnxNetwork
 from app.pack import PackError, missing
+from models.manifest import Model
 
 log = logging.getLogger("app.scrfd")
 
@@ -25,6 +28,8 @@ LOWEST = 0.3
 CERTAIN = 0.7
 SAME_FACE = 0.4  # insightface's own overlap for its suppression
 REGION_SCALE = 1.25  # less than BlazeFace's, because SCRFD's boxes hold the forehead
+
+BLACK = np.zeros((64, 64, 3), np.uint8)
 
 # The 106 points by part, each a ring whose first and last point are not needed here: several
 # sources agree on the parts, none of them insightface's own, so nothing rests on single numbers
@@ -40,23 +45,27 @@ ALARM = 10  # faces whose points were not used, before the log says so
 class ScrfdFinder:
     """Proposes faces by SCRFD, at both sizes under one suppression."""
 
-    def __init__(self, network: OnnxNetwork) -> None:
-        """Hand the network to insightface.
+    def __init__(self, model: Model, device: Device = CPU) -> None:
+        """Load the model, hand it to insightface, and look at a black picture.
 
         Raises:
-            PackError: insightface is not installed.
+            PackError: insightface is not installed, or cannot make anything of the model.
+            ManifestError, RuntimeProblem: as `OnnxNetwork`.
         """
+        network = OnnxNetwork(model, device)
         self.networks = (network,)
         self.region_scale = REGION_SCALE
-        scrfd = _model_zoo().SCRFD(
-            model_file=str(network.model.path),
+        self._scrfd = _model_zoo().SCRFD(
+            model_file=str(model.path),
             session=network.session,
-            static_shape_sessions=False,
+            # CUDA prepares every convolution anew when the size changes: a session for each there.
+            static_shape_sessions=device.on_gpu,
+            resolution_session_factory=lambda *_: OnnxNetwork(model, device).session,
         )
-        scrfd.prepare(ctx_id=0, input_size=SIZES, det_thresh=LOWEST, nms_thresh=SAME_FACE)
-        self._scrfd = scrfd
-        if network.model.inputs[0].image_size:
-            log.warning("fixed_detector_size", extra={"fields": {"model": network.model.name}})
+        self._scrfd.prepare(ctx_id=0, input_size=SIZES, det_thresh=LOWEST, nms_thresh=SAME_FACE)
+        if model.inputs[0].image_size:
+            log.warning("fixed_detector_size", extra={"fields": {"model": model.name}})
+        _try(model, lambda: self._look(BLACK, 0))
 
     def find(
         self,
@@ -86,18 +95,20 @@ class ScrfdFinder:
 class Landmarks106:
     """Eye corners and outline from 2d106's points, as long as they fit the mesh's."""
 
-    def __init__(self, network: OnnxNetwork) -> None:
-        """Hand the network to insightface.
+    def __init__(self, model: Model, device: Device = CPU) -> None:
+        """Load the model, hand it to insightface, and look at a black picture.
 
         Raises:
-            PackError: insightface is not installed.
+            PackError: insightface is not installed, or cannot make anything of the model.
+            ManifestError, RuntimeProblem: as `OnnxNetwork`.
         """
-        self.network = network
+        self.network = OnnxNetwork(model, device)
         self._model = _model_zoo().Landmark(
-            model_file=str(network.model.path), session=network.session
+            model_file=str(model.path), session=self.network.session
         )
         self._lock = threading.Lock()
         self.asked = self.refused = 0
+        _try(model, lambda: self.predict(BLACK, np.array([8, 8, 56, 56], np.float32)))
 
     def refine(self, image: NDArray[np.uint8], detection: Detection, face: Face) -> Face:
         """As `app.face.Landmarks` says.
@@ -165,6 +176,15 @@ def agree(face: Face, mesh: Face) -> bool:
 def _edges(points: NDArray[np.float64]) -> NDArray[np.float64]:
     """`(2, 2)`: left and top, right and bottom."""
     return np.stack([points.min(axis=0), points.max(axis=0)])
+
+
+def _try(model: Model, look: Callable[[], object]) -> None:
+    """Run what insightface does with a model once, now rather than at the first photo."""
+    try:
+        look()
+    except Exception as error:
+        what = f"insightface cannot use {model.path}: {type(error).__name__}: {error}"
+        raise PackError(what.partition("\n")[0]) from error
 
 
 def _model_zoo() -> Any:

@@ -36,8 +36,27 @@ class Settings(BaseSettings):
     max_deadline_ms: int = Field(
         120_000, ge=1, description="Longest wait that a caller may ask for, ms."
     )
-    max_batch: Annotated[Literal[1, 2, 4, 8, 16, 32], BeforeValidator(_read_number)] = Field(
-        1, description="Most photos a network takes at once; on a CPU more than 1 gains nothing."
+    provider: Literal["auto", "cpu", "cuda", "tensorrt"] = Field(
+        "auto",
+        description="What runs matte and generator; auto takes CUDA where it works, else the CPU.",
+    )
+    device_id: int = Field(0, ge=0, description="CUDA's number of the GPU.")
+    tf32: bool = Field(
+        True, description="CUDA: float32 factors rounded to 10 bits of mantissa, for speed."
+    )
+    prefer_nhwc: bool = Field(False, description="CUDA: convolutions with the channels last.")
+    conv_search: Literal["heuristic", "exhaustive", "default"] = Field(
+        "heuristic", description="CUDA: how cuDNN's kernels are chosen; exhaustive starts slowly."
+    )
+    cuda_graphs: bool = Field(
+        False, description="CUDA: the kernels of each batch size recorded once, launched as one."
+    )
+    engine_cache: Path = Field(
+        Path("engines"),
+        description="TensorRT: folder for its engines; one takes minutes to build.",
+    )
+    max_batch: Annotated[Literal[0, 1, 2, 4, 8, 16, 32], BeforeValidator(_read_number)] = Field(
+        0, description="Most photos a network takes at once; 0 takes 16 on a GPU, 1 on a CPU."
     )
     max_batch_wait_ms: float = Field(
         0, ge=0, description="How long a network that is free waits for a fuller batch, ms."

@@ -1,11 +1,15 @@
 """What the commands share: the two consoles, a progress bar, settings and pipeline or the exit."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from app.pipeline import Pipeline, open_pipeline
+from app.runtime import RuntimeProblem
 from app.settings import Settings, explain
 from models.manifest import ManifestError
 
@@ -20,9 +24,17 @@ def count_up() -> Progress:
 
 
 def load_pipeline() -> Pipeline:
+    settings = read_settings()
+    with told_in_one_line():
+        return open_pipeline(settings)
+
+
+@contextmanager
+def told_in_one_line() -> Iterator[None]:
+    """Say why the models cannot be used, and exit with 2."""
     try:
-        return open_pipeline(read_settings())
-    except ManifestError as error:
+        yield
+    except (ManifestError, RuntimeProblem) as error:
         err.print(str(error), markup=False, style="red")
         raise typer.Exit(2) from error
 

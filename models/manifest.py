@@ -58,7 +58,7 @@ class Model:
 
     Attributes:
         golden: what the self test must give (`models.preprocess.summarise`), by output; None where
-            nobody wrote it down, as for an operator's own model.
+            nobody wrote it down, as for an operator's own model, or where it means nothing.
     """
 
     name: str
@@ -72,7 +72,7 @@ class Model:
     inputs: tuple[TensorContract, ...]
     outputs: tuple[TensorContract, ...]
     style: str = "-"
-    golden: tuple[tuple[float, ...], ...] | None = None
+    golden: tuple[tuple[float, ...] | None, ...] | None = None
 
     @property
     def image_size(self) -> int:

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
+from app.drawer import StagedDrawer
 from app.engine import Engine
 from app.errors import Overloaded
 from app.main import create_app
@@ -488,7 +489,9 @@ def test_bodies_at_hand_are_bounded(pipeline: Pipeline, photo: bytes) -> None:
 def test_nothing_usable_drawn_is_named(
     client: TestClient, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    generator = engine_of(client).pipeline.generator
+    drawer = engine_of(client).pipeline.drawer
+    assert isinstance(drawer, StagedDrawer)
+    generator = drawer.generator
     run, calls = generator.run, list[int]()
 
     def broken(value: float, times: int) -> Any:

@@ -117,7 +117,7 @@ def test_a_small_face_in_a_large_photo_is_decoded_as_fine_as_it_needs(
     large, alone = encoded(scene, "JPEG", quality=95), scene.crop((2600, 1500, 3400, 2180))
     image, (portrait,) = pipeline.prepare(large, Options(), Ticket())
     assert image.shape[1] == 5200  # seen at 1300, where the square has about 100 px
-    assert portrait.alignment.side > 256
+    assert portrait.cut.alignment.side > 256
     served, expected = cartoon_of(pipeline, large), cartoon_of(pipeline, encoded(alone))
     assert np.abs(served - expected).mean() < 25
 

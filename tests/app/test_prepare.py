@@ -86,7 +86,7 @@ def test_photos_are_what_the_generator_will_see(
     assert found.shape == (256, 256, 3)
     np.testing.assert_array_equal(found, to_image(portrait.tensor).round().astype(np.uint8))
     crop = read(out / "crops" / "trainA" / "a.png")
-    np.testing.assert_array_equal(crop[:, :, :3], portrait.crop.pixels)
+    np.testing.assert_array_equal(crop[:, :, :3], portrait.cut.crop.pixels)
     np.testing.assert_allclose(crop[:, :, 3] / 255, portrait.matte, atol=0.5 / 255 + 1e-6)
 
 

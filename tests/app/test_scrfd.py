@@ -22,7 +22,6 @@ from app import cli
 from app.decode import decode_image
 from app.etag import fingerprint
 from app.face import Face, FaceDetector
-from app.onnx import OnnxNetwork
 from app.pack import INSTALL, PackError, describe
 from app.pipeline import Pipeline, open_pipeline
 from app.scrfd import (
@@ -121,7 +120,7 @@ def finder_of(detector: FaceDetector) -> ScrfdFinder:
 @pytest.fixture
 def finder(tmp_path: Path) -> ScrfdFinder:
     path = write_detector(tmp_path / "det.onnx")
-    return ScrfdFinder(OnnxNetwork(describe(path, "detector")))
+    return ScrfdFinder(describe(path, "detector"))
 
 
 def test_a_detection_lies_where_it_is(finder: ScrfdFinder) -> None:
@@ -253,7 +252,7 @@ def test_points_are_read_at_any_tilt(pipeline: Pipeline, image: Image, tilt: flo
 def test_a_detector_of_one_size_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = write_detector(tmp_path / "det.onnx", side=640)
     with caplog.at_level(logging.WARNING):
-        finder = ScrfdFinder(OnnxNetwork(describe(path, "detector")))
+        finder = ScrfdFinder(describe(path, "detector"))
     assert [record.message for record in caplog.records] == ["fixed_detector_size"]
     (seen,) = finder.find(mark(np.full((512, 512, 3), 128, np.uint8), 236, 134), every=False)
     assert seen.side == pytest.approx(2 * HALF, rel=0.02)

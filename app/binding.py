@@ -1,0 +1,169 @@
+"""Binding: a network whose inputs and outputs stay in the same memory, run after run.
+
+For each size of batch there is host memory (pinned where the device has such: copies then need no
+detour) and device memory, bound to the session once. A run copies in, launches and copies out;
+nothing is allocated, and addresses stay, which CUDA graphs ask for. On a CPU both memories are the
+CPU's, so that the same code runs there.
+"""
+
+import ctypes
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from app.device import Device
+from app.onnx import Array, OnnxNetwork
+from app.ticket import Ticket
+from models.manifest import Model, TensorContract
+
+
+class DeviceLost(BaseException):
+    """The GPU answers nothing any more: only a new process helps. Ends the thread that meets it."""
+
+
+class BoundNetwork(OnnxNetwork):
+    """A network of which only the batch is free. One thread runs it: that of its `Batcher`.
+
+    CUDA's own state (its graphs, cuDNN's choice of kernels) belongs to the thread that runs, so the
+    thread that works is also the one that warms up.
+    """
+
+    def __init__(self, model: Model, device: Device, content: bytes, largest: int) -> None:
+        """As `OnnxNetwork`."""
+        super().__init__(model, device, content, largest)
+        self.device = device
+        self._sets: dict[int, _Buffers] = {}
+
+    def run(
+        self,
+        batch: Array,
+        ticket: Ticket | None = None,  # noqa: ARG002 - nothing is waited for here
+    ) -> list[Array]:
+        """Run a batch `(N, ...)`; best in the memory that `place` gave.
+
+        Raises:
+            DeviceLost: neither this batch runs nor the self test: CUDA's errors stay.
+        """
+        buffers = self._buffers(len(batch))
+        if batch is not buffers.source.host:
+            np.copyto(buffers.source.host, batch)
+        try:
+            return buffers.run()
+        except Exception as error:
+            buffers = self._buffers(1)
+            np.copyto(buffers.source.host, self.probe())
+            try:
+                buffers.run()
+            except Exception:  # noqa: BLE001 - whatever it says
+                raise DeviceLost(str(error)) from error
+            raise
+
+    def place(self, size: int) -> Array:
+        """The host memory from which a batch of `size` is copied to the device."""
+        return self._buffers(size).source.host
+
+    def probe(self) -> Array:
+        """As `OnnxNetwork`, all of it inside the photo."""
+        contract = self.model.inputs[0]
+        picture = super().probe()[..., :3]
+        channels = contract.shape[-1] if contract.layout == "NHWC" else contract.shape[1]
+        if channels == 4:
+            picture = np.concatenate((picture, np.full_like(picture[..., :1], 255)), axis=-1)
+        return picture.astype(contract.dtype)
+
+    def _buffers(self, size: int) -> "_Buffers":
+        if size not in self._sets:
+            self._sets[size] = _Buffers(self._session, self.model, self.device, size)
+        return self._sets[size]
+
+
+class _Buffers:
+    """Everything that one size of batch reads and writes."""
+
+    def __init__(
+        self, session: onnxruntime.InferenceSession, model: Model, device: Device, size: int
+    ) -> None:
+        self.session = session
+        pinned = _pinned_memory(device)
+        self.source, *_ = _allocate(session, model.inputs, device, size, pinned)
+        self.targets = _allocate(session, model.outputs, device, size, pinned)
+        self.binding = session.io_binding()
+        self.binding.bind_ortvalue_input(model.inputs[0].name, self.source.device)
+        for contract, target in zip(model.outputs, self.targets, strict=True):
+            self.binding.bind_ortvalue_output(contract.name, target.device)
+        self.options = onnxruntime.RunOptions()
+        if device.cuda_graphs:
+            self.options.add_run_config_entry("gpu_graph_id", str(size))
+
+    def run(self) -> list[Array]:
+        """Run what is in the source's host memory; the answer is the caller's to keep."""
+        self.source.upload()
+        self.session.run_with_iobinding(self.binding, self.options)
+        for target in self.targets:
+            target.download()
+        return [target.host.copy() for target in self.targets]
+
+
+class _Buffer:
+    """One tensor twice: in host memory, as numpy sees it, and in the device's."""
+
+    def __init__(self, host: Array, value: Any, device: Any) -> None:
+        self.host = host
+        self.value = value  # the same memory as `host`; None where it is not pinned
+        self.device = device
+
+    def upload(self) -> None:
+        """Copy host to device."""
+        if self.value is None:
+            self.device.update_inplace(self.host)
+        else:
+            onnxruntime.copy_tensors([self.value], [self.device])
+
+    def download(self) -> None:
+        """Copy device to host."""
+        if self.value is None:
+            np.copyto(self.host, self.device.numpy())
+        else:
+            onnxruntime.copy_tensors([self.device], [self.value])
+
+
+def _allocate(
+    session: onnxruntime.InferenceSession,
+    contracts: Sequence[TensorContract],
+    device: Device,
+    size: int,
+    pinned: Any,
+) -> list[_Buffer]:
+    """Buffers for tensors whose first size is the batch."""
+    buffers = []
+    for contract in contracts:
+        shape = [size, *(int(rest) for rest in contract.shape[1:])]
+        dtype = np.dtype(contract.dtype)
+        placed = session.create_ortvalue_from_shape_and_type(
+            shape, dtype, device.memory, device.device_id if device.on_gpu else 0
+        )
+        if pinned is None:
+            buffers.append(_Buffer(np.zeros(shape, dtype), None, placed))
+            continue
+        value = onnxruntime.OrtValue.ortvalue_from_shape_and_type(shape, dtype, memory_info=pinned)
+        length = int(np.prod(shape)) * dtype.itemsize
+        memory = (ctypes.c_uint8 * length).from_address(value.data_ptr())
+        host = np.frombuffer(memory, dtype).reshape(shape)
+        host[:] = 0
+        buffers.append(_Buffer(host, value, placed))
+    return buffers
+
+
+def _pinned_memory(device: Device) -> Any | None:
+    """ONNX Runtime's description of pinned host memory for `device`; None where it has none."""
+    if not device.on_gpu:
+        return None
+    kind = onnxruntime.OrtDeviceMemoryType.HOST_ACCESSIBLE
+    found = [
+        known.memory_info(kind)
+        for known in onnxruntime.get_ep_devices()
+        if known.ep_name == "CUDAExecutionProvider"
+    ]
+    return found[device.device_id] if device.device_id < len(found) else None
