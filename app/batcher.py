@@ -216,7 +216,8 @@ class Batcher:
 
         def chore() -> None:
             try:
-                done.set_result(self._warm_up())
+                self._warm_up()
+                done.set_result(None)
             except BaseException as error:  # noqa: BLE001 - it goes to the one who waits
                 done.set_exception(error)
 

@@ -67,9 +67,8 @@ class BoundNetwork(OnnxNetwork):
     def probe(self) -> Array:
         """As `OnnxNetwork`, all of it inside the photo."""
         contract = self.model.inputs[0]
-        picture = super().probe()[..., :3]
-        channels = contract.shape[-1] if contract.layout == "NHWC" else contract.shape[1]
-        if channels == 4:
+        picture = super().probe()
+        if contract.layout == "NHWC" and contract.shape[-1] == 4:
             picture = np.concatenate((picture, np.full_like(picture[..., :1], 255)), axis=-1)
         return picture.astype(contract.dtype)
 
@@ -150,7 +149,7 @@ def _allocate(
         value = onnxruntime.OrtValue.ortvalue_from_shape_and_type(shape, dtype, memory_info=pinned)
         length = int(np.prod(shape)) * dtype.itemsize
         memory = (ctypes.c_uint8 * length).from_address(value.data_ptr())
-        host = np.frombuffer(memory, dtype).reshape(shape)
+        host = np.frombuffer(memoryview(memory), dtype).reshape(shape)
         host[:] = 0
         buffers.append(_Buffer(host, value, placed))
     return buffers

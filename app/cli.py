@@ -1,5 +1,6 @@
 """The command line: `photo2cartoon serve`, `run`, `bulk`, `prepare-data`, `train` and more."""
 
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,7 @@ from rich.table import Table
 
 from app.doctor import main as examine_and_show
 from app.photo_commands import bulk, prepare_data, run
+from app.pipeline import open_pipeline
 from app.terminal import count_up, err, out, read_settings, told_in_one_line
 from models.manifest import (
     ManifestError,
@@ -208,6 +210,23 @@ def _find_entry(name: str) -> Model | PublishedFile:
     if name not in entries:
         raise typer.BadParameter(f"one of {', '.join(entries)}", param_hint="NAME")
     return entries[name]
+
+
+@models.command("build-engines")
+def build_engines() -> None:
+    """Build TensorRT's engines before the service starts: P2C_PROVIDER=tensorrt, P2C_ENGINE_CACHE.
+
+    Exit code: 0 they are there, 2 a setting, a model or this machine will not do.
+    """
+    settings = read_settings()
+    if settings.provider != "tensorrt":
+        err.print(f"P2C_PROVIDER={settings.provider} has no engines: set P2C_PROVIDER=tensorrt")
+        raise typer.Exit(2)
+    start = time.monotonic()
+    with told_in_one_line():
+        open_pipeline(settings).close()
+    took = time.monotonic() - start
+    out.print(f"{settings.engine_cache.resolve()}: ready after {took:.0f} s", markup=False)
 
 
 @models.command("pull")

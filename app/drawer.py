@@ -114,7 +114,7 @@ class StagedDrawer:
 
 
 class FusedDrawer:
-    """The graph of `app.fuse`: cartoon and matte are at most half a grey level from the staged."""
+    """The graph of `app.fuse`: cartoon and matte are within a grey level of the staged drawer's."""
 
     def __init__(self, network: Network) -> None:
         self.network = network

@@ -78,7 +78,7 @@ class OnnxNetwork:
         _check_contract(model.name, model.outputs, self.session.get_outputs())
         self._output_names = [tensor.name for tensor in model.outputs]
         self.precision = "float16" if half else "float32"
-        self.nodes = count_nodes(self.session)
+        self.nodes = count_nodes(self.session, device)
 
     def run(
         self,

@@ -54,6 +54,9 @@ class PretendedGpu:
         time.sleep(0.003 + 0.0006 * len(batch))
         return [batch]
 
+    def place(self, size: int) -> None:
+        """Any will do."""
+
     def warm_up(self) -> None:
         """Nothing is cold."""
 

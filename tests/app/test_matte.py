@@ -12,8 +12,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from app.alignment import Alignment, Crop, crop_face, estimate_alignment
 from app.decode import decode_image
+from app.drawer import StagedDrawer
 from app.matte import predict_matte
-from app.onnx import OnnxNetwork
+from app.onnx import Network, OnnxNetwork
 from app.pipeline import Pipeline, open_pipeline
 from app.settings import Settings
 from models.manifest import ManifestError, load_model
@@ -29,8 +30,13 @@ def aligned(pipeline: Pipeline, photo: bytes) -> Aligned:
     return image, alignment, crop_face(image, alignment, 256)
 
 
+def network_of(pipeline: Pipeline) -> Network:
+    assert isinstance(pipeline.drawer, StagedDrawer)
+    return pipeline.drawer.matte_network
+
+
 def test_the_person_is_in_and_the_background_out(pipeline: Pipeline, aligned: Aligned) -> None:
-    matte = predict_matte(pipeline.matte, *aligned)
+    matte = predict_matte(network_of(pipeline), *aligned)
     assert matte.shape == (256, 256)
     assert matte.dtype == np.float32
     assert matte.min() == 0
@@ -44,7 +50,7 @@ def test_outside_the_photo_there_is_no_person(pipeline: Pipeline, aligned: Align
     image, alignment, crop = aligned
     inside = crop.inside.copy()
     inside[:, :128] = 0
-    matte = predict_matte(pipeline.matte, image, alignment, Crop(crop.pixels, inside))
+    matte = predict_matte(network_of(pipeline), image, alignment, Crop(crop.pixels, inside))
     assert (matte[:, :128] == 0).all()
     assert matte[150, 140] > 0.95
 
@@ -122,7 +128,7 @@ def test_an_operators_network_is_fed_by_its_contract(tmp_path: Path, aligned: Al
 def test_a_setting_names_it(tmp_path: Path, photo: bytes) -> None:
     path = head_network(tmp_path)
     pipeline = open_pipeline(Settings(matte_model=path))
-    assert pipeline.matte.model.name == "head"
+    assert network_of(pipeline).model.name == "head"
     assert pipeline.cartoonize(photo) != open_pipeline(Settings()).cartoonize(photo)
     path.write_bytes(path.read_bytes() + b" ")
     with pytest.raises(ManifestError, match="not the file of the manifest"):

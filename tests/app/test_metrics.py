@@ -9,7 +9,9 @@ from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
+from app.device import Device
 from app.engine import Engine
+from app.gpu import Gpu
 from app.main import create_app
 from app.metrics import CODES, STAGES, TIME_BUCKETS, Metrics, outcome_of
 from app.pipeline import Pipeline, open_pipeline
@@ -173,3 +175,17 @@ def test_two_apps_in_one_process_count_apart(settings: Settings, pipeline: Pipel
     labels = {"route": "/cartoonize", "code": "200", "outcome": "ok"}
     values = [m.registry.get_sample_value("p2c_requests_total", labels) for m in (one, other)]
     assert values == [1, 0]
+
+
+def test_the_memory_of_the_gpu_is_told_where_one_draws(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.metrics.read_gpu", lambda _: Gpu("L4", "8.9", 3 << 30, 24 << 30))
+    assert not [name for name in scrape(client) if "gpu" in name]
+    monkeypatch.setattr(engine_of(client).pipeline, "device", Device("cuda"))
+    series = scrape(client)
+    assert series["p2c_gpu_memory_used_bytes"] == 3 << 30
+    assert series["p2c_gpu_memory_bytes"] == 24 << 30
+    assert len([name for name in series if "gpu" in name]) == 2
+    monkeypatch.setattr("app.metrics.read_gpu", lambda _: None)  # no NVML: nothing is made up
+    assert not [name for name in scrape(client) if "gpu" in name]

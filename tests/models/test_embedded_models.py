@@ -64,6 +64,7 @@ def test_the_golden_answers_are_these_files() -> None:
         outputs = net.run([output.name for output in model.outputs], {contract.name: probe})
         assert model.golden is not None
         for contract, output, golden in zip(model.outputs, outputs, model.golden, strict=True):
+            assert golden is not None
             low, high = contract.range
             off = np.abs(summarise(output) - golden).max() / (high - low)
             assert off < GOLDEN_TOLERANCE / 10, model.name

@@ -25,17 +25,20 @@ from tests.test_server import KILL_A_LANE
 
 CALLERS = 40
 
-# After five seconds every other answer of the generator is not finite.
+# After five seconds every other answer of the generator is not finite. It pretends to have a GPU.
 ODD = """
 import itertools, time
 import numpy as np
+from app import main, metrics
+from app.device import Device
+from app.gpu import Gpu
 from app.onnx import OnnxNetwork
 
 count, start = itertools.count(), time.monotonic()
 load, run = OnnxNetwork.__init__, OnnxNetwork.run
 
-def init(self, model):
-    load(self, model)
+def init(self, model, *where, **how):
+    load(self, model, *where, **how)
     if model.role == "generator":
         self.nodes["CUDAExecutionProvider"] = 3
 
@@ -45,7 +48,14 @@ def fail_now_and_then(self, batch, ticket=None):
         return [np.full_like(output, np.nan) for output in outputs]
     return outputs
 
+def open_on_gpu(settings, open_pipeline=main.open_pipeline):
+    pipeline = open_pipeline(settings)
+    pipeline.device = Device("cuda")
+    return pipeline
+
 OnnxNetwork.__init__, OnnxNetwork.run = init, fail_now_and_then
+main.open_pipeline = open_on_gpu
+metrics.read_gpu = lambda device_id: Gpu("L4", "8.9", 3 << 30, 24 << 30)
 from app.cli import main; main()
 """
 
