@@ -133,19 +133,24 @@ def _shapes(model: Model, largest: int, half: bool) -> Shapes | None:
 def _check_contract(
     name: str, contracts: Sequence[TensorContract], nodes: Sequence[onnxruntime.NodeArg]
 ) -> None:
-    found = [(node.name, node.type, tuple(map(_free_size, node.shape))) for node in nodes]
-    stated = [
+    found = sorted((node.name, node.type, tuple(node.shape)) for node in nodes)
+    stated = sorted(
         (
             contract.name,
             f"tensor({'float' if contract.dtype == 'float32' else contract.dtype})",
-            tuple(map(_free_size, contract.shape)),
+            contract.shape,
         )
         for contract in contracts
-    ]
-    if sorted(found) != sorted(stated):
+    )
+    names_fit = [each[:2] for each in found] == [each[:2] for each in stated]
+    pairs = zip((each[2] for each in stated), (each[2] for each in found), strict=False)
+    if not names_fit or not all(_shape_fits(*pair) for pair in pairs):
         raise ManifestError(f"model {name}: the graph has {found}, the manifest says {stated}")
 
 
-def _free_size(size: int | str | None) -> int:
-    """-1 for a free size, whatever the graph calls it."""
-    return size if isinstance(size, int) else -1
+def _shape_fits(stated: tuple[int | str, ...], found: tuple[int | str | None, ...]) -> bool:
+    """Whether fixed sizes are the same, and free ones free, whatever the graph calls them."""
+    return len(stated) == len(found) and all(
+        size == "*" or (size == other if isinstance(size, int) else not isinstance(other, int))
+        for size, other in zip(stated, found, strict=True)
+    )

@@ -6,6 +6,7 @@ does (`model_zoo/model_zoo.py`, `ModelRouter`): a pack says nothing else about i
 """
 
 import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +16,7 @@ from models.manifest import ManifestError, Model, TensorContract
 INSTALL = "pip install --require-hashes --no-deps -r requirements/insightface.txt"
 KEYPOINT_OUTPUTS = (9, 15)  # of three or five strides: scores, boxes, keypoints
 PLAIN_OUTPUTS = (6, 10)  # the same without keypoints
+PREPARATION = {"mean": 127.5, "std": 128.0}  # SCRFD's
 FLOAT32 = 1  # onnx.TensorProto.FLOAT
 LANDMARK_SIDE, POINT_VALUES = 192, 2 * 106
 
@@ -55,6 +57,7 @@ def read_pack(folder: Path) -> Pack:
     paths = sorted(folder.resolve().glob("*.onnx"))
     if not paths:
         raise PackError(f"P2C_INSIGHTFACE_PACK: no .onnx file in {folder}; nothing is downloaded")
+    _check_preparation(folder)
     kinds = {path: _kind(path) for path in paths}
     detector = _only(kinds, "detector", folder)
     landmarks = _only(kinds, "landmarks", folder)
@@ -63,6 +66,22 @@ def read_pack(folder: Path) -> Pack:
         why = f"{plain[0]} has no keypoints" if plain else "no file has SCRFD's outputs"
         raise PackError(f"P2C_INSIGHTFACE_PACK: no detector in {folder}: {why}")
     return Pack(folder, describe(detector, "detector"), _described(landmarks))
+
+
+def _check_preparation(folder: Path) -> None:
+    """Refuse a pack whose own manifest (insightface's version 2) asks for other input scaling."""
+    path = folder / "manifest.json"
+    if not path.exists():
+        return
+    try:
+        stated = json.loads(path.read_text(encoding="utf-8"))["tasks"]["detection"]
+        asked = stated.get("preprocessing", PREPARATION)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise PackError(f"P2C_INSIGHTFACE_PACK: cannot read {path}: {error!r}") from error
+    if asked != PREPARATION:
+        raise PackError(
+            f"P2C_INSIGHTFACE_PACK: {path} asks for input as {asked}, not {PREPARATION}"
+        )
 
 
 def _described(path: Path | None) -> Model | None:
@@ -110,26 +129,28 @@ def describe(path: Path, role: Literal["detector", "landmarks"]) -> Model:
         licence="the operator's",
         source="the operator's",
         made_by="the operator's",
-        inputs=tuple(_contract(tensor, "RGB", role) for tensor in inputs),
+        inputs=tuple(_contract(tensor, "NCHW", role) for tensor in inputs),
         outputs=tuple(_contract(tensor, "-", role) for tensor in outputs),
     )
 
 
-def _contract(tensor: Any, colour: str, role: str) -> TensorContract:
+def _contract(tensor: Any, layout: str, role: str) -> TensorContract:
+    given = layout == "NCHW"
     return TensorContract(
         name=tensor.name,
         dtype="float32",
-        shape=_shape(tensor),
-        layout="NCHW" if colour == "RGB" else "-",
-        colour=colour,
+        shape=_shape(tensor, layout if given else "****"),
+        layout=layout,
+        colour="RGB" if given else "-",
         range=(-1.0, 1.0) if role == "detector" else (0.0, 255.0),
-        meaning="as insightface feeds it" if colour == "RGB" else "as insightface reads it",
+        meaning=f"as insightface {'feeds' if given else 'reads'} it",
     )
 
 
-def _shape(tensor: Any) -> tuple[int | str, ...]:
+def _shape(tensor: Any, free: str = "****") -> tuple[int | str, ...]:
+    """Sizes; those that the file leaves free are called as in `free`."""
     dims = tensor.type.tensor_type.shape.dim
-    return tuple(dim.dim_value or "NCHW"[k] for k, dim in enumerate(dims[:4]))
+    return tuple(dim.dim_value or free[k] for k, dim in enumerate(dims[:4]))
 
 
 def _read_ends(path: Path) -> tuple[list[Any], list[Any]]:

@@ -1,6 +1,7 @@
 """A folder of InsightFace's models: what is taken, and one clear line for what cannot be."""
 
 import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,7 @@ def test_the_two_models_of_a_pack(tmp_path: Path) -> None:
 
 def test_a_detector_alone_is_a_pack(tmp_path: Path) -> None:
     write_detector(tmp_path / "scrfd.onnx", side=640)
+    (tmp_path / "manifest.json").write_text('{"tasks": {"detection": {"path": "scrfd.onnx"}}}')
     pack = read_pack(tmp_path)
     assert pack.landmarks is None
     assert pack.detector.inputs[0].image_size == 640
@@ -84,6 +86,20 @@ def make_bytes(folder: Path) -> None:
     onnx.save(model, folder / "det.onnx")
 
 
+def write_manifest(folder: Path, text: str) -> None:
+    write_detector(folder / "det.onnx")
+    (folder / "manifest.json").write_text(text)
+
+
+def make_other_preparation(folder: Path) -> None:
+    detection = {"path": "det.onnx", "preprocessing": "embedded"}
+    write_manifest(folder, json.dumps({"manifest_version": 2, "tasks": {"detection": detection}}))
+
+
+def make_no_manifest(folder: Path) -> None:
+    write_manifest(folder, "[]")
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [
@@ -96,6 +112,8 @@ def make_bytes(folder: Path) -> None:
         (make_no_model, "cannot read"),
         (make_empty_file, "is no network"),
         (make_bytes, "float32"),
+        (make_other_preparation, "asks for input as embedded"),
+        (make_no_manifest, "cannot read"),
     ],
 )
 def test_what_is_no_pack(tmp_path: Path, make: object, said: str) -> None:
