@@ -1,18 +1,16 @@
 """Binding: a network whose inputs and outputs stay in the same memory, run after run.
 
-For each size of batch there is host memory (pinned where the device has such: copies then need no
-detour) and device memory, bound to the session once. A run copies in, launches and copies out;
-nothing is allocated, and addresses stay, which CUDA graphs ask for. On a CPU both memories are the
-CPU's, so that the same code runs there.
+For each size of batch there is host memory (pinned on a GPU: copies then need no detour) and device
+memory, bound to the session once. A run copies in, launches and copies out; addresses stay, which
+CUDA graphs ask for. On a CPU both memories are the CPU's, so that the same code runs there.
 """
 
-import ctypes
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import onnxruntime
 
+from app.cudart import Cudart, open_cudart
 from app.device import Device
 from app.onnx import Array, OnnxNetwork
 from app.ticket import Ticket
@@ -85,9 +83,9 @@ class _Buffers:
         self, session: onnxruntime.InferenceSession, model: Model, device: Device, size: int
     ) -> None:
         self.session = session
-        pinned = _pinned_memory(device)
-        self.source, *_ = _allocate(session, model.inputs, device, size, pinned)
-        self.targets = _allocate(session, model.outputs, device, size, pinned)
+        cudart = open_cudart(device)
+        self.source, *_ = _allocate(session, model.inputs, device, size, cudart)
+        self.targets = _allocate(session, model.outputs, device, size, cudart)
         self.binding = session.io_binding()
         self.binding.bind_ortvalue_input(model.inputs[0].name, self.source.device)
         for contract, target in zip(model.outputs, self.targets, strict=True):
@@ -108,24 +106,24 @@ class _Buffers:
 class _Buffer:
     """One tensor twice: in host memory, as numpy sees it, and in the device's."""
 
-    def __init__(self, host: Array, value: Any, device: Any) -> None:
+    def __init__(self, host: Array, device: onnxruntime.OrtValue, cudart: Cudart | None) -> None:
         self.host = host
-        self.value = value  # the same memory as `host`; None where it is not pinned
         self.device = device
+        self._cudart = cudart
 
     def upload(self) -> None:
         """Copy host to device."""
-        if self.value is None:
-            self.device.update_inplace(self.host)
+        if self._cudart:
+            self._cudart.upload(self.host, self.device.data_ptr())
         else:
-            onnxruntime.copy_tensors([self.value], [self.device])
+            self.device.update_inplace(self.host)
 
     def download(self) -> None:
         """Copy device to host."""
-        if self.value is None:
-            np.copyto(self.host, self.device.numpy())
+        if self._cudart:
+            self._cudart.download(self.device.data_ptr(), self.host)
         else:
-            onnxruntime.copy_tensors([self.device], [self.value])
+            np.copyto(self.host, self.device.numpy())
 
 
 def _allocate(
@@ -133,36 +131,17 @@ def _allocate(
     contracts: Sequence[TensorContract],
     device: Device,
     size: int,
-    pinned: Any,
+    cudart: Cudart | None,
 ) -> list[_Buffer]:
     """Buffers for tensors whose first size is the batch."""
     buffers = []
     for contract in contracts:
-        shape = [size, *(int(rest) for rest in contract.shape[1:])]
+        shape = (size, *(int(rest) for rest in contract.shape[1:]))
         dtype = np.dtype(contract.dtype)
         placed = session.create_ortvalue_from_shape_and_type(
             shape, dtype, device.memory, device.device_id if device.on_gpu else 0
         )
-        if pinned is None:
-            buffers.append(_Buffer(np.zeros(shape, dtype), None, placed))
-            continue
-        value = onnxruntime.OrtValue.ortvalue_from_shape_and_type(shape, dtype, memory_info=pinned)
-        length = int(np.prod(shape)) * dtype.itemsize
-        memory = (ctypes.c_uint8 * length).from_address(value.data_ptr())
-        host = np.frombuffer(memoryview(memory), dtype).reshape(shape)
+        host = cudart.pinned(shape, dtype) if cudart else np.empty(shape, dtype)
         host[:] = 0
-        buffers.append(_Buffer(host, value, placed))
+        buffers.append(_Buffer(host, placed, cudart))
     return buffers
-
-
-def _pinned_memory(device: Device) -> Any | None:
-    """ONNX Runtime's description of pinned host memory for `device`; None where it has none."""
-    if not device.on_gpu:
-        return None
-    kind = onnxruntime.OrtDeviceMemoryType.HOST_ACCESSIBLE
-    found = [
-        known.memory_info(kind)
-        for known in onnxruntime.get_ep_devices()
-        if known.ep_name == "CUDAExecutionProvider"
-    ]
-    return found[device.device_id] if device.device_id < len(found) else None

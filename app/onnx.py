@@ -55,6 +55,8 @@ class OnnxNetwork:
         device: Device = CPU,
         content: bytes | None = None,
         largest: int = 1,
+        *,
+        loose: bool = False,
     ) -> None:
         """Verify and load `model`.
 
@@ -63,6 +65,7 @@ class OnnxNetwork:
             device: where it shall run.
             content: the ONNX file, where it is not on the disk.
             largest: largest batch it will be given.
+            loose: as `open_session` says.
 
         Raises:
             ManifestError: file and entry differ: digest, tensor names, element types or shapes.
@@ -73,7 +76,7 @@ class OnnxNetwork:
         name = f"{model.name}-{model.sha256[:12]}"
         half = HALF in content
         shapes = _shapes(model, largest, half)
-        self.session = open_session(content, name, device, shapes)
+        self.session = open_session(content, name, device, shapes, loose=loose)
         _check_contract(model.name, model.inputs, self.session.get_inputs())
         _check_contract(model.name, model.outputs, self.session.get_outputs())
         self._output_names = [tensor.name for tensor in model.outputs]

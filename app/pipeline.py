@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from app.alignment import crop_face, estimate_alignment
 from app.batcher import Batcher
-from app.binding import BoundNetwork
+from app.binding import BoundNetwork, DeviceLost
 from app.blazeface import BlazeFaceCascade
 from app.decode import decode_image, read_long_side
 from app.device import CPU, Device
@@ -23,11 +23,12 @@ from app.fuse import NotFusable, fuse
 from app.onnx import Network, OnnxNetwork
 from app.options import Options
 from app.pack import read_pack
+from app.runtime import Finding, RuntimeProblem
 from app.scene import lay_back
 from app.scrfd import Landmarks106, ScrfdFinder
 from app.settings import Settings
 from app.ticket import Ticket
-from models.manifest import Model, describe_generator, load_manifest, load_model
+from models.manifest import ManifestError, Model, describe_generator, load_manifest, load_model
 from models.preprocess import composite, summarise, to_tensor
 
 log = logging.getLogger("app.pipeline")
@@ -228,7 +229,16 @@ def open_pipeline(settings: Settings) -> Pipeline:
         min_face_px=settings.min_face_px,
         device=device,
     )
-    pipeline.warm_up()
+    try:
+        pipeline.warm_up()
+    except (Exception, DeviceLost) as error:
+        pipeline.close()
+        if not device.on_gpu or isinstance(error, ManifestError | RuntimeProblem):
+            raise
+        what = f"the first run on {device.execution_provider} failed"
+        reason = str(error).strip().partition("\n")[0]
+        remedy = "a smaller P2C_MAX_BATCH takes less memory; photo2cartoon doctor says more"
+        raise RuntimeProblem(Finding(f"{what}: {reason}", remedy)) from error
     return pipeline
 
 

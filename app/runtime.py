@@ -5,6 +5,7 @@ CPU (microsoft/onnxruntime#23372).
 """
 
 import io
+import re
 from contextlib import redirect_stdout
 from ctypes.util import find_library
 from dataclasses import dataclass
@@ -71,16 +72,16 @@ def available_providers() -> list[str]:
 
 @cache
 def preload_libraries() -> str:
-    """Load CUDA and cuDNN from their wheels, once and before any session; what failed, in words.
+    """Load CUDA and cuDNN from their wheels, once and before any session.
 
-    Does nothing where ONNX Runtime is the CPU's.
+    Does nothing where ONNX Runtime is the CPU's. Returns the names of what does not load.
     """
     import onnxruntime  # noqa: PLC0415
 
     said = io.StringIO()
     with redirect_stdout(said):  # it prints what it cannot load
         onnxruntime.preload_dlls()
-    return " ".join(said.getvalue().split())
+    return ", ".join(dict.fromkeys(re.findall(r"Failed to load (\S+?):? ", said.getvalue())))
 
 
 def cuda_version() -> int:
@@ -162,7 +163,7 @@ def _library_problem() -> Finding | None:
     if not (failed := preload_libraries()):
         return None
     return Finding(
-        f"CUDA's libraries do not load ({failed})",
+        f"CUDA's libraries do not load: {failed}",
         f"install photo2cartoon[gpu], which brings them, {CPU_INSTEAD}",
     )
 

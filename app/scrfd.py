@@ -52,7 +52,7 @@ class ScrfdFinder:
             PackError: insightface is not installed, or cannot make anything of the model.
             ManifestError, RuntimeProblem: as `OnnxNetwork`.
         """
-        network = OnnxNetwork(model, device)
+        network = OnnxNetwork(model, device, loose=True)
         self.networks = (network,)
         self.region_scale = REGION_SCALE
         self._scrfd = _model_zoo().SCRFD(
@@ -60,7 +60,7 @@ class ScrfdFinder:
             session=network.session,
             # CUDA prepares every convolution anew when the size changes: a session for each there.
             static_shape_sessions=device.on_gpu,
-            resolution_session_factory=lambda *_: OnnxNetwork(model, device).session,
+            resolution_session_factory=lambda *_: OnnxNetwork(model, device, loose=True).session,
         )
         self._scrfd.prepare(ctx_id=0, input_size=SIZES, det_thresh=LOWEST, nms_thresh=SAME_FACE)
         if model.inputs[0].image_size:

@@ -29,7 +29,8 @@ def write_detector(path: Path, *, keypoints: bool = True, side: int | None = Non
             nodes += more
             values += constants
             width = {"score": 1, "bbox": 4, "kps": 10}[kind]
-            outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, width]))
+            count = 2 * (640 // stride) ** 2  # the real ones state this too, for any input size
+            outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [count, width]))
     size = [side, side] if side else ["height", "width"]
     return _write(path, nodes, values, [1, 3, *size], outputs)
 

@@ -17,7 +17,7 @@ LAYERS = [
     {"errors", "settings", "forecast", "logs", "gpu", "machine"},
     {"ticket", "results", "runtime"},
     {"device"},
-    {"session"},
+    {"session", "cudart"},
     {"warp", "onnx", "decode", "encode", "lanes"},
     {"options", "blazeface", "facemesh", "batcher", "binding", "pack"},
     {"face"},

@@ -84,12 +84,13 @@ def test_every_setting_is_in_the_readme_as_it_is() -> None:
 
 
 def test_settings_named_elsewhere_exist() -> None:
+    names = r"P2C_[A-Z0-9_]+"
     known = {f"P2C_{name.upper()}" for name in Settings.model_fields} | {"P2C_URL"}
     for folder in ("docker", "k8s", "docs", "examples"):
         for path in (ROOT / folder).rglob("*.*"):
             if path.suffix not in (".png", ".jpg"):
-                assert set(re.findall(r"P2C_[A-Z_]+", path.read_text())) <= known | {"P2C_"}, path
-    assert set(re.findall(r"P2C_[A-Z_]+", (ROOT / "Dockerfile").read_text())) <= known
+                assert set(re.findall(names, path.read_text())) <= known | {"P2C_"}, path
+    assert set(re.findall(names, (ROOT / "Dockerfile").read_text())) <= known
 
 
 def test_links_lead_somewhere() -> None:

@@ -5,11 +5,13 @@ python -m benchmarks.gpu pixels FULL.onnx HALF.onnx PHOTOS     float16 against f
 python -m benchmarks.gpu invariance PHOTOS                     one photo in other batches, places
 python -m benchmarks.gpu warmup                                seconds until ready
 python -m benchmarks.gpu service                               photos/s: in process, over HTTP
+python -m benchmarks.gpu host                                  ms of the CPU around the networks
 """
 
 import typer
 
 from benchmarks.gpu.generator import generator
+from benchmarks.gpu.host import host
 from benchmarks.gpu.pixels import invariance, pixels
 from benchmarks.gpu.service import service
 from benchmarks.gpu.warmup import warmup
@@ -20,6 +22,7 @@ app.command()(pixels)
 app.command()(invariance)
 app.command()(warmup)
 app.command()(service)
+app.command()(host)
 
 if __name__ == "__main__":
     app()

@@ -125,7 +125,7 @@ def test_no_runtime_is_a_finding(machine: Machine, monkeypatch: pytest.MonkeyPat
         ({"driver": ""}, "no NVIDIA driver answers", "R580 or newer"),
         ({"driver": "535.104.05"}, "driver 535.104.05 is too old for CUDA 13", "R580"),
         ({"gpus": 0}, "there is no NVIDIA GPU", "give the machine"),
-        ({"failed": "Failed to load libcublas.so.13"}, "libcublas.so.13", "photo2cartoon[gpu]"),
+        ({"failed": "libcublas.so.13"}, "do not load: libcublas.so.13", "photo2cartoon[gpu]"),
     ],
 )
 def test_each_thing_that_is_missing_has_its_remedy(
@@ -182,6 +182,19 @@ def test_a_gpu_is_described_and_counted_as_cuda_does(
     names = [found.name for found in map(gpu.read_gpu, (0, 1)) if found]
     assert names == ["GPU at index 2", "GPU at uuid GPU-abc"]
     assert gpu.read_gpu(2) is None
+
+
+def test_what_onnx_runtime_cannot_load_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def preload_dlls() -> None:  # prints as ONNX Runtime 1.31.1 does
+        for name in ("libcublasLt.so.13", "libcublas.so.13"):
+            sys.stdout.write(f"Failed to load {name}: {name}: cannot open shared object file\n")
+        sys.stdout.write("Please follow https://onnxruntime.ai/docs/install/ to install CUDA.\n")
+
+    monkeypatch.setattr("onnxruntime.preload_dlls", preload_dlls)
+    assert runtime.preload_libraries.__wrapped__() == "libcublasLt.so.13, libcublas.so.13"
+    assert capsys.readouterr().out == ""
 
 
 def test_this_installation_has_one_runtime() -> None:

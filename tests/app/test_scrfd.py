@@ -139,6 +139,14 @@ def test_close_ups_are_looked_for_at_128_px(finder: ScrfdFinder) -> None:
     assert sides == pytest.approx([2 * HALF, 10 * HALF], rel=0.02)
 
 
+def test_shapes_that_hold_at_one_size_only_are_no_news(
+    open_pack: Open, image: Image, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """ONNX Runtime would write nine lines a look to the log."""
+    open_pack().detector.detect(image)
+    assert capfd.readouterr().err == ""
+
+
 @pytest.mark.parametrize("turn", [1, 2, 3])
 def test_every_side_is_looked_at(finder: ScrfdFinder, turn: int) -> None:
     """A spot too faint for certainty is seen from all sides, at its place."""

@@ -23,10 +23,8 @@ EMBEDDED = load_manifest()[GENERATOR]
 
 def run(*arguments: str | Path, code: int = 0) -> str:
     """What a command prints, without the tables' spacing."""
-    done = CliRunner().invoke(
-        app, [str(argument) for argument in (*arguments, "--provider", "cpu")]
-    )
-    assert done.exit_code == code, done.output + str(done.exception)
+    done = CliRunner().invoke(app, [*map(str, arguments)], catch_exceptions=False)
+    assert done.exit_code == code, done.output
     return re.sub(r"[^\S\n]+", " ", done.output)
 
 
@@ -120,6 +118,13 @@ def test_the_warm_up_is_timed_by_batch() -> None:
     output = run("warmup", "--largest", "2")
     rows = re.findall(r"^ *none (\d) ([\d.]+) ([\d.]+)", output, re.M)
     assert [size for size, *_ in rows] == ["1", "2"]
+
+
+def test_the_fused_way_leaves_the_cpu_less_to_do() -> None:
+    output = run("host", "--rounds", "3")
+    rows = re.findall(r"^ *(a \w+).*? ([\d.]+) ([\d.]+) *$", output, re.M)
+    assert [what for what, *_ in rows] == ["a photo", "a batch"]
+    assert all(float(ms) > 0 for row in rows for ms in row[1:])
 
 
 def test_the_service_beside_the_stages_in_process() -> None:
