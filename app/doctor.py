@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -34,6 +35,8 @@ from app.settings import PREFIX, Settings, explain
 from models.manifest import Model, describe_generator, load_manifest, load_model
 
 PACKAGES = ("opencv-python-headless", "numpy", "pillow", "pi-heif", "fastapi", "pydantic")
+MODULES = ("numpy", "cv2", "PIL", "pi_heif", "onnxruntime")  # with libraries that can be missing
+REINSTALL = "install photo2cartoon again, with its extra cpu or gpu"
 OPENCVS = ("opencv-python-headless", "opencv-python", "opencv-contrib-python")
 OLDEST_PYTHON = (3, 11)
 # What a photo takes at most while it is decoded, and the rest of the process (docs/scaling.md).
@@ -69,6 +72,8 @@ def examine() -> Report:
     for check in CHECKS:
         try:
             check(report)
+        except ImportError as error:
+            report.wrong(str(error), REINSTALL)
         except Exception as error:  # noqa: BLE001 - the next check must still be made
             name = check.__name__.removeprefix("_check_")
             report.wrong(f"{name}: {type(error).__name__}: {error}", "mend that, and ask again")
@@ -92,8 +97,11 @@ def show(report: Report, console: Console) -> None:
         console.print("\nNothing is wrong.", style="green")
         return
     console.print(f"\n{len(report.findings)} wrong:", style="red")
+    table = Table(box=None, show_header=False, padding=(0, 1, 0, 0))
     for finding in report.findings:
-        console.print(f"- {finding.what}\n  {finding.remedy}", markup=False)
+        table.add_row("-", Text(finding.what))
+        table.add_row("", Text(f"-> {finding.remedy}", style="bold"))
+    console.print(table)
 
 
 def _check_settings(report: Report) -> None:
@@ -101,7 +109,7 @@ def _check_settings(report: Report) -> None:
         report.settings = Settings()
     except ValidationError as error:
         for line in explain(error):
-            report.wrong(line, "mend or unset it; the rest is looked at with the defaults")
+            report.wrong(line, "mend or unset it (the rest is looked at with the defaults)")
     known = {PREFIX + name.upper() for name in Settings.model_fields}
     given = sorted(name for name in os.environ if name.upper() in known)
     report.add("settings", ", ".join(f"{n}={os.environ[n]}" for n in given) or "all defaults")
@@ -115,6 +123,11 @@ def _check_versions(report: Report) -> None:
     report.add("packages", ", ".join(f"{name} {number}" for name, number in found.items()))
     if sys.version_info < OLDEST_PYTHON:
         report.wrong(f"Python {platform.python_version()} is too old", "install 3.11 or newer")
+    for module in MODULES:
+        try:
+            import_module(module)
+        except ImportError as error:
+            report.wrong(str(error), REINSTALL)
     opencvs = [name for name in OPENCVS if _version(name)]
     if len(opencvs) > 1:
         report.wrong(

@@ -134,6 +134,7 @@ class Settings(BaseSettings):
 def explain(error: ValidationError) -> list[str]:
     """One line for each thing that is wrong with the settings: its name, and what it has to be."""
     return [
-        "".join(f"{PREFIX}{str(part).upper()}: " for part in problem["loc"]) + problem["msg"]
+        "".join(f"{PREFIX}{str(part).upper()}: " for part in problem["loc"])
+        + problem["msg"].removeprefix("Value error, ")
         for problem in error.errors()
     ]

@@ -53,7 +53,10 @@ def test_it_runs_where_the_rest_cannot_even_be_loaded(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", program.format("doctor")], **run)  # type: ignore[call-overload]
     assert (done.returncode, done.stderr) == (1, "")
     assert "face_mesh" in done.stdout
-    assert "onnxruntime" in done.stdout.split("wrong:")[1]
+    said = done.stdout.split("2 wrong:")[1]
+    assert "import of onnxruntime halted" in said
+    assert "import of cv2 halted" in said
+    assert "install photo2cartoon again" in said
     served = subprocess.run([sys.executable, "-c", program.format("serve")], **run)  # type: ignore[call-overload]
     assert served.returncode == 1
     assert served.stderr.count("\n") == 1
