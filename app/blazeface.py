@@ -148,20 +148,22 @@ class BlazeFaceCascade:
     def __init__(self, short: OnnxNetwork, full: OnnxNetwork) -> None:
         self.networks = (short, full)
         self.region_scale = 1.5  # MediaPipe's
-        self._short = BlazeFace(short, SHORT_SIZE, SHORT_RANGE)
-        self._full = BlazeFace(full, FULL_SIZE, FULL_RANGE)
+        self.short = BlazeFace(short, SHORT_SIZE, SHORT_RANGE)
+        self.full = BlazeFace(full, FULL_SIZE, FULL_RANGE)
 
-    def find(self, image: NDArray[np.uint8], *, every: bool) -> list[Detection]:
+    def find(
+        self, image: NDArray[np.uint8], *, every: bool, sides: bool = False
+    ) -> list[Detection]:
         """As `app.face.Finder` says. Every look adds detections, until one is certain."""
         image, factor = _shrink(image)
-        detections = self._short.scan(image)[0].above(LOWEST)
-        sides = [detection.side for detection in detections if detection.score >= FIRM]
-        if every or not is_certain(detections) or max(sides) < LARGE * max(image.shape[:2]):
-            detections += self._full.scan(image)[0].above(LOWEST)
+        detections = self.short.scan(image)[0].above(LOWEST)
+        sizes = [detection.side for detection in detections if detection.score >= FIRM]
+        if every or not is_certain(detections) or max(sizes) < LARGE * max(image.shape[:2]):
+            detections += self.full.scan(image)[0].above(LOWEST)
         # The large network one side at a time: a batch of three would keep 100 MB for ever.
-        sides_left = ((self._short, (1, 2, 3)), *((self._full, (turn,)) for turn in (1, 2, 3)))
-        for network, turns in sides_left:
-            if not is_certain(detections):
+        looks_left = ((self.short, (1, 2, 3)), *((self.full, (turn,)) for turn in (1, 2, 3)))
+        for network, turns in looks_left:
+            if sides or not is_certain(detections):
                 for candidates in network.scan(image, turns):
                     detections += candidates.above(LOWEST)
         best_first = sorted(detections, key=lambda detection: -detection.score)

@@ -94,12 +94,15 @@ class Finder(Protocol):
     def region_scale(self) -> float:
         """Side of the mesh's region over the longer side of this finder's boxes."""
 
-    def find(self, image: NDArray[np.uint8], *, every: bool) -> list[Detection]:
+    def find(
+        self, image: NDArray[np.uint8], *, every: bool, sides: bool = False
+    ) -> list[Detection]:
         """Propose faces of `image` `(H, W, 3)` uint8 RGB, best score first; any thread may call it.
 
         Args:
             image: the image.
             every: look for small faces beside large ones too.
+            sides: look at it from its other three sides too, also where a detection is certain.
         """
 
 
@@ -122,13 +125,13 @@ class FaceDetector:
     ) -> None:
         self.mesh = FaceMesh(mesh)
         self.landmarks = landmarks
-        self._finder = finder
+        self.finder = finder
 
     @property
     def networks(self) -> list[OnnxNetwork]:
         """Everything that runs."""
         third = [self.landmarks.network] if self.landmarks else []
-        return [*self._finder.networks, self.mesh.network, *third]
+        return [*self.finder.networks, self.mesh.network, *third]
 
     def detect(self, image: NDArray[np.uint8], *, every: bool = False) -> list[Face]:
         """Find the faces of `image` `(H, W, 3)` uint8 RGB, largest first; empty if there is none.
@@ -142,20 +145,20 @@ class FaceDetector:
             every: look for small faces beside large ones too, as a group photo needs.
         """
         found = self._start(image)
-        detections = self._finder.find(image, every=every)
+        detections = self.finder.find(image, every=every)
         found.add(detections, STRICT_FAINT if every else STRICT)
         if not found.faces:
             found.add(detections, STRICT_FAINT)
         if not found.faces:
             found = self._start(_lift_shadows(image))
-            found.add(self._finder.find(found.image, every=every), STRICT)
+            found.add(self.finder.find(found.image, every=every, sides=True), STRICT)
         if not found.faces:
             found = self._start(image)
             found.add(detections, LENIENT)
         return sorted(found.faces, key=lambda face: -face.area)
 
     def _start(self, image: NDArray[np.uint8]) -> "_Found":
-        return _Found(self.mesh, image, self._finder.region_scale, self.landmarks)
+        return _Found(self.mesh, image, self.finder.region_scale, self.landmarks)
 
 
 class _Found:

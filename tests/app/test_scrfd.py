@@ -113,7 +113,7 @@ def test_what_is_no_face_is_refused_by_the_mesh(open_pack: Open, image: Image) -
 
 
 def finder_of(detector: FaceDetector) -> ScrfdFinder:
-    finder = detector._finder
+    finder = detector.finder
     assert isinstance(finder, ScrfdFinder)
     return finder
 
