@@ -76,12 +76,17 @@ class OnnxNetwork:
         name = f"{model.name}-{model.sha256[:12]}"
         half = HALF in content
         shapes = _shapes(model, largest, half)
-        self.session = open_session(content, name, device, shapes, loose=loose)
-        _check_contract(model.name, model.inputs, self.session.get_inputs())
-        _check_contract(model.name, model.outputs, self.session.get_outputs())
+        self._session = open_session(content, name, device, shapes, loose=loose)
+        _check_contract(model.name, model.inputs, self._session.get_inputs())
+        _check_contract(model.name, model.outputs, self._session.get_outputs())
         self._output_names = [tensor.name for tensor in model.outputs]
         self.precision = "float16" if half else "float32"
-        self.nodes = count_nodes(self.session, device)
+        self.nodes = count_nodes(self._session, device)
+
+    @property
+    def session(self) -> onnxruntime.InferenceSession:
+        """For others' code that runs it in its own way (`app.scrfd`)."""
+        return self._session
 
     def run(
         self,
@@ -90,7 +95,7 @@ class OnnxNetwork:
     ) -> list[Array]:
         """Run a batch `(N, ...)` as the contract states it; outputs in the contract's order."""
         feed = {self.model.inputs[0].name: batch}
-        outputs: list[Array] = self.session.run(self._output_names, feed)
+        outputs: list[Array] = self._session.run(self._output_names, feed)
         return outputs
 
     def place(self, size: int) -> Array | None:  # noqa: ARG002
