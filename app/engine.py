@@ -60,8 +60,7 @@ class Engine:
         cores = settings.threads or available_cores()
         if batchers := self.pipeline.batchers:
             self.lanes = Lanes(
-                # Enough to fill one batch while another runs, and to keep every core busy.
-                cores + 2 * max(batcher.buckets[-1] for batcher in batchers),
+                self.pipeline.lanes(cores),
                 settings.max_queue,
                 cores=cores,
                 fastest_s=lambda: max(batcher.fastest_s for batcher in batchers),

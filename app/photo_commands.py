@@ -96,8 +96,9 @@ def bulk(
     places = plan_targets(photos, source, target, SUFFIXES[options.format or "png"])
     mine = [photo for photo in photos if part.has(str(photo.relative_to(source)))]
     targets = {photo: places[photo] for photo in mine}
-    threads = read_settings().threads or available_cores()
-    work = run_bulk(load_pipeline(), targets, source, options, threads=threads, again=again)
+    pipeline = load_pipeline()
+    threads = pipeline.lanes(read_settings().threads or available_cores())
+    work = run_bulk(pipeline, targets, source, options, threads=threads, again=again)
     outcomes: list[Outcome] = []
     try:
         with count_up() as progress:
@@ -154,8 +155,9 @@ def prepare_data(
     items = plan(folders, out_folder, Split(test_share, test_cartoons, test_pairs, kept))
     if not items:
         raise typer.BadParameter("there is no picture in it", param_hint="PHOTOS")
-    threads = jobs or read_settings().threads or available_cores()
-    work = prepare(load_pipeline(), items, out_folder, threads=threads, again=again)
+    pipeline = load_pipeline()
+    threads = pipeline.lanes(jobs or read_settings().threads or available_cores())
+    work = prepare(pipeline, items, out_folder, threads=threads, again=again)
     results: list[Prepared] = []
     try:
         with count_up() as progress:

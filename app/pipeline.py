@@ -93,6 +93,10 @@ class Pipeline:
         """Those networks that run the photos of many lanes as batches."""
         return [network for network in self.networks if isinstance(network, Batcher)]
 
+    def lanes(self, cores: int) -> int:
+        """How many photos to work on at once: one a core, and what fills a batch while one runs."""
+        return cores + 2 * max((batcher.buckets[-1] for batcher in self.batchers), default=0)
+
     @property
     def models(self) -> list[Model]:
         """The manifest entries of what runs."""

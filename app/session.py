@@ -75,7 +75,10 @@ def check_placement(session: onnxruntime.InferenceSession, name: str, device: De
     wanted, found = device.execution_provider, session.get_providers()
     if wanted not in found:
         raise _refusal(name, f"ONNX Runtime put it on {' and '.join(found)}, not on {wanted}")
-    strays = Counter(op for ep, op in _placed(session) if ep == CPU and op not in SHAPE_OPS)
+    placed = list(_placed(session))
+    if not any(ep == wanted for ep, _ in placed):
+        raise _refusal(name, f"{wanted} got none of its nodes")
+    strays = Counter(op for ep, op in placed if ep == CPU and op not in SHAPE_OPS)
     if strays:
         words = ", ".join(f"{count} {op}" for op, count in sorted(strays.items()))
         raise _refusal(name, f"{strays.total()} nodes would compute on the CPU ({words})")

@@ -1,10 +1,11 @@
 """The whole service beside the bare loop: photos a second, and what limits them."""
 
 import contextlib
+import multiprocessing
 import re
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -46,35 +47,48 @@ def service(
     end_on_sigterm()
     data = photo.read_bytes() if as_it_is else make_jpeg(photo, SIZES["2 MP"], progressive=False)
     settings = Settings(provider=provider, device_id=device_id, generator=generator)
+    # In a process of its own, whose GPU memory is free again afterwards.
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as apart:
+        bare, lanes, about = apart.submit(work_in_process, settings, data, jobs).result()
+    console.print(f"{about.pop('device')}; {lanes} lanes; {len(data):,} bytes a photo")
     table = Table("what", "figure", box=None)
-    with contextlib.closing(open_pipeline(settings)) as pipeline:
-        largest = max((b.buckets[-1] for b in pipeline.batchers), default=0)
-        lanes = available_cores() + 2 * largest
-        with ThreadPoolExecutor(lanes) as threads:
-            bare = measure(threads, lanes, pipeline, data, jobs)
-        console.print(f"{pipeline.device.describe()}; {lanes} lanes; {len(data):,} bytes a photo")
-        table.add_row("in process", f"{bare:.1f} photos/s")
-        for batcher in pipeline.batchers:
-            mean = sum(k * n for k, n in batcher.sizes.items()) / sum(batcher.sizes.values())
-            table.add_row(f"photos in a batch, {batcher.model.name}", f"{mean:.1f}")
-            table.add_row("its best rate, alone", f"{1 / batcher.fastest_s:.0f} images/s")
+    for name, figure in about.items():
+        table.add_row(name, figure)
     environment = {"P2C_PROVIDER": provider, "P2C_DEVICE_ID": str(device_id)}
     environment |= {"P2C_MAX_QUEUE": "512", "P2C_DEADLINE_MS": str(PATIENCE_MS)}
     environment |= {"P2C_GENERATOR": str(generator.resolve())} if generator else {}
-    for name, figure in serve(data, environment, jobs, senders, 2 * lanes).items():
-        table.add_row(name, figure if isinstance(figure, str) else f"{figure:.1f} photos/s")
-        if isinstance(figure, float):
-            table.add_row("of in process", f"{figure / bare:.2f}")
+    rate, about = serve(data, environment, jobs, senders, 2 * lanes)
+    table.add_row("over HTTP", f"{rate:.1f} photos/s")
+    table.add_row("of in process", f"{rate / bare:.2f}")
+    for name, figure in about.items():
+        table.add_row(name, figure)
     console.print(table)
+
+
+def work_in_process(
+    settings: Settings, data: bytes, jobs: int
+) -> tuple[float, int, dict[str, str]]:
+    """Photos a second of the stages alone, how many threads called them, and rows of the table."""
+    with contextlib.closing(open_pipeline(settings)) as pipeline:
+        lanes = pipeline.lanes(available_cores())
+        with ThreadPoolExecutor(lanes) as threads:
+            rate = measure(threads, lanes, pipeline, data, jobs)
+        rows = {"device": pipeline.device.describe(), "in process": f"{rate:.1f} photos/s"}
+        for batcher in pipeline.batchers:
+            mean = sum(k * n for k, n in batcher.sizes.items()) / sum(batcher.sizes.values())
+            rows[f"photos in a batch, {batcher.model.name}"] = f"{mean:.1f}"
+            rows[f"best rate of {batcher.model.name}"] = f"{1 / batcher.fastest_s:.0f} images/s"
+        return rate, lanes, rows
 
 
 def serve(
     data: bytes, environment: dict[str, str], jobs: int, senders: int, connections: int
-) -> dict[str, float | str]:
-    """Start the service, load it, and read what it and its process say."""
+) -> tuple[float, dict[str, str]]:
+    """Start the service and load it: photos a second, and what it and its process say."""
     command = our_command(free_port())
     command.environment.update(environment)
-    share, each = -(-jobs // senders), -(-connections // senders)
+    each = -(-connections // senders)
+    share = max(-(-jobs // senders), 4 * each)  # the first and last `each` are not counted
     load = Load(command.port, command.path, [Photo(data)], requests=share, connections=each)
     with tempfile.TemporaryFile() as log, running(command, data, log) as process:
         with Senders(senders) as crowd:
@@ -84,8 +98,7 @@ def serve(
             busy = (_thread_seconds(process) - loop) / (time.perf_counter() - start)
         metrics = httpx2.get(f"http://127.0.0.1:{command.port}/metrics").text
         memory = re.search(r"^p2c_gpu_memory_used_bytes (\S+)", metrics, re.M)
-        return {
-            "over HTTP": rate,
+        return rate, {
             "good answers": f"{good} of {share * senders}",
             "event loop's share of a core": f"{busy:.0%}",
             "GPU memory": f"{float(memory[1]) / MIB:.0f} MiB" if memory else "none",

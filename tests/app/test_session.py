@@ -73,9 +73,8 @@ def test_a_real_session_of_this_cpu_is_caught(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(RuntimeProblem, match="put it on CPUExecutionProvider"):
         check_placement(session, "selfie", CUDA)
     monkeypatch.setattr(session, "get_providers", lambda: BOTH)
-    with pytest.raises(RuntimeProblem, match=r"would compute on the CPU \(.*54 Conv") as caught:
+    with pytest.raises(RuntimeProblem, match="CUDAExecutionProvider got none of its nodes"):
         check_placement(session, "selfie", CUDA)
-    assert "\n" not in str(caught.value)
 
 
 def test_arithmetic_on_the_cpu_beside_a_gpu_is_caught() -> None:
@@ -98,7 +97,9 @@ def test_tensorrt_may_leave_nodes_to_cuda_but_not_to_the_cpu() -> None:
     chain = ["TensorrtExecutionProvider", *BOTH]
     check_placement(FakeSession(chain, {chain[0]: ["Conv"], chain[1]: ["Pad"]}), "x", tensorrt)
     with pytest.raises(RuntimeProblem, match="1 Pad"):
-        check_placement(FakeSession(chain, {chain[2]: ["Pad"]}), "x", tensorrt)
+        check_placement(FakeSession(chain, {chain[0]: ["Conv"], chain[2]: ["Pad"]}), "x", tensorrt)
+    with pytest.raises(RuntimeProblem, match="TensorrtExecutionProvider got none"):
+        check_placement(FakeSession(chain, {chain[1]: ["Conv"]}), "x", tensorrt)
     with pytest.raises(RuntimeProblem, match="not on TensorrtExecutionProvider"):
         check_placement(FakeSession(BOTH, {}), "x", tensorrt)
 
@@ -113,7 +114,7 @@ def test_what_cuda_says_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_the_options_reach_onnx_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
-    session = FakeSession(BOTH, {})
+    session = FakeSession(BOTH, {BOTH[0]: ["Conv"]})
     asked = fake(monkeypatch, session)
     chosen = replace(
         CUDA, device_id=1, tf32=False, prefer_nhwc=True, conv_search="exhaustive", cuda_graphs=True
