@@ -21,9 +21,10 @@ COPY requirements/gpu.txt requirements/insightface.txt /build/
 RUN python -m venv --without-pip /opt/venv \
     && python -m pip --python /opt/venv install --no-cache-dir --require-hashes -r /build/gpu.txt \
     && python -m pip --python /opt/venv install --no-cache-dir --require-hashes --no-deps -r /build/insightface.txt
-# Exactly one ONNX Runtime, and the one that knows CUDA; or there is no image.
+# Exactly one ONNX Runtime, and the one that knows CUDA, and insightface with all that it needs; or there
+# is no image.
 RUN ["/opt/venv/bin/python", "-c", "\
-from importlib.metadata import distributions as all; import onnxruntime; \
+from importlib.metadata import distributions as all; import insightface, onnxruntime; \
 found = {d.name for d in all()} & {'onnxruntime', 'onnxruntime-gpu'}; \
 assert found == {'onnxruntime-gpu'}, found; \
 assert 'CUDAExecutionProvider' in onnxruntime.get_available_providers()"]
