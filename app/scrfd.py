@@ -26,6 +26,7 @@ log = logging.getLogger("app.scrfd")
 SIZES = ((128, 128), (640, 640))  # 640 alone misses close-ups: 9 % of portraits
 LOWEST = 0.3
 CERTAIN = 0.78  # 90 % of upright portraits score above it, 2 % of those on their side or head
+UPRIGHT = 0.05  # what a head found on its side or head must have more, to be tried first
 SAME_FACE = 0.4  # insightface's own overlap for its suppression
 REGION_SCALE = 1.25  # less than BlazeFace's, because SCRFD's boxes hold the forehead
 
@@ -79,7 +80,7 @@ class ScrfdFinder:
         for turn in (1, 2, 3):
             if sides or not any(detection.score >= CERTAIN for detection in detections):
                 detections += self._look(image, turn)
-        return sorted(detections, key=lambda detection: -detection.score)
+        return sorted(detections, key=lambda seen: UPRIGHT * (seen.turn > 0) - seen.score)
 
     def _look(self, image: NDArray[np.uint8], turn: int) -> list[Detection]:
         turned = cv2.cvtColor(np.ascontiguousarray(np.rot90(image, turn)), cv2.COLOR_RGB2BGR)

@@ -162,6 +162,14 @@ def test_every_side_is_looked_at(finder: ScrfdFinder, turn: int) -> None:
     assert (roll - 90 * turn + 180) % 360 - 180 == pytest.approx(0, abs=5)
 
 
+def test_of_much_the_same_scores_the_upright_one_is_tried_first(finder: ScrfdFinder) -> None:
+    faint = mark(np.full((384, 512, 3), 128, np.uint8), 236, 134)
+    faint[134:138, 236:240] = (238, 6, 238)
+    found = finder.find(faint, every=False)
+    assert found[0].turn == 0
+    assert {seen.turn for seen in found} == {0, 1, 2, 3}
+
+
 def test_any_thread_may_call_it(open_pack: Open, image: Image) -> None:
     detector = open_pack().detector
     pictures = [np.ascontiguousarray(image[:rows]) for rows in (512, 440, 380, 300)] * 4
