@@ -32,9 +32,9 @@ REGION_SCALE = 1.25  # less than BlazeFace's, because SCRFD's boxes hold the for
 
 BLACK = np.zeros((64, 64, 3), np.uint8)
 
-# The 106 points by part, each a ring whose first and last point are not needed here: several
-# sources agree on the parts, none of them insightface's own, so nothing rests on single numbers
-# (docs/insightface.md). Left and right are the image's.
+# The 106 points by part, as several programs that use them agree; insightface itself names none, so
+# nothing here rests on the number of a single point (docs/insightface.md). Left and right are the
+# image's.
 CONTOUR = slice(0, 33)
 LEFT_EYE, RIGHT_EYE = slice(33, 43), slice(87, 97)
 LEFT_BROW, RIGHT_BROW = slice(43, 52), slice(97, 106)
@@ -83,6 +83,8 @@ class ScrfdFinder:
         return sorted(detections, key=lambda seen: UPRIGHT * (seen.turn > 0) - seen.score)
 
     def _look(self, image: NDArray[np.uint8], turn: int) -> list[Detection]:
+        if max(image.shape[:2]) > SIZES[0][0] * min(image.shape[:2]):
+            return []  # a line: insightface would shrink it to nothing, which OpenCV refuses
         turned = cv2.cvtColor(np.ascontiguousarray(np.rot90(image, turn)), cv2.COLOR_RGB2BGR)
         boxes, keypoints = self._scrfd.detect(turned)  # (K, 5): box and score; (K, 5, 2)
         detections = []

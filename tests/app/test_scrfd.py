@@ -147,6 +147,11 @@ def test_shapes_that_hold_at_one_size_only_are_no_news(
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (1, 129), (2000, 1), (3, 384), (2, 2000)])
+def test_lines_and_points_hold_no_face(finder: ScrfdFinder, shape: tuple[int, int]) -> None:
+    assert finder.find(np.full((*shape, 3), 128, np.uint8), every=True) == []
+
+
 @pytest.mark.parametrize("turn", [1, 2, 3])
 def test_every_side_is_looked_at(finder: ScrfdFinder, turn: int) -> None:
     """A spot too faint for certainty is seen from all sides, at its place."""
