@@ -6,6 +6,7 @@ CUDA graphs ask for. On a CPU both memories are the CPU's, so that the same code
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 import onnxruntime
@@ -70,9 +71,14 @@ class BoundNetwork(OnnxNetwork):
             picture = np.concatenate((picture, np.full_like(picture[..., :1], 255)), axis=-1)
         return picture.astype(contract.dtype)
 
+    @cached_property
+    def _cudart(self) -> Cudart | None:
+        return open_cudart(self.device)  # by the thread that runs: it is told its GPU
+
     def _buffers(self, size: int) -> "_Buffers":
         if size not in self._sets:
-            self._sets[size] = _Buffers(self._session, self.model, self.device, size)
+            buffers = _Buffers(self._session, self.model, self.device, size, self._cudart)
+            self._sets[size] = buffers
         return self._sets[size]
 
 
@@ -80,10 +86,14 @@ class _Buffers:
     """Everything that one size of batch reads and writes."""
 
     def __init__(
-        self, session: onnxruntime.InferenceSession, model: Model, device: Device, size: int
+        self,
+        session: onnxruntime.InferenceSession,
+        model: Model,
+        device: Device,
+        size: int,
+        cudart: Cudart | None,
     ) -> None:
         self.session = session
-        cudart = open_cudart(device)
         self.source, *_ = _allocate(session, model.inputs, device, size, cudart)
         self.targets = _allocate(session, model.outputs, device, size, cudart)
         self.binding = session.io_binding()

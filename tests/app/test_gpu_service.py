@@ -2,6 +2,9 @@
 
 import asyncio
 import io
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -24,6 +27,7 @@ from app.runtime import RuntimeProblem
 from app.settings import Settings
 from app.ticket import Ticket
 from tests.app.test_engine import cartoonize_many
+from tests.conftest import ROOT
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +44,23 @@ class PretendedGpu(Device):
         return [("CPUExecutionProvider", {})]
 
 
+def pretend(patch: pytest.MonkeyPatch) -> None:
+    """Let what is opened from now on believe in a GPU."""
+    patch.setattr(Device, "choose", lambda settings: PretendedGpu("cuda"))
+    patch.setattr(session_module, "check_placement", lambda *session: None)
+    patch.setattr(binding, "open_cudart", lambda device: None)
+
+
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Device, "choose", lambda settings: PretendedGpu("cuda"))
-    monkeypatch.setattr(session_module, "check_placement", lambda *session: None)
-    monkeypatch.setattr(binding, "open_cudart", lambda device: None)
+    pretend(monkeypatch)
 
 
-@pytest.fixture
-def engine(gpu: None) -> Iterator[Engine]:
-    engine = Engine(Settings(threads=2), open_pipeline)
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    with pytest.MonkeyPatch.context() as patch:
+        pretend(patch)
+        engine = Engine(Settings(threads=2), open_pipeline)
     yield engine
     engine.close()
 
@@ -133,3 +144,30 @@ def test_the_log_says_what_draws_and_why(caplog: pytest.LogCaptureFixture) -> No
     (record,) = (record for record in caplog.records if record.message == "device")
     assert vars(record)["fields"]["provider"] == "cpu"
     assert "CUDAExecutionProvider" in vars(record)["fields"]["why"]
+
+
+def photo2cartoon(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("P2C_")}
+    command = [sys.executable, "-m", "app", *arguments]
+    environment = plain | settings
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=120
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "provider", "what"),
+    [
+        (["serve"], "cuda", "has no CUDAExecutionProvider: "),
+        (["models", "build-engines"], "tensorrt", "has no TensorrtExecutionProvider: "),
+        (["models", "build-engines"], "cuda", "P2C_PROVIDER=cuda has no engines: "),
+    ],
+)
+def test_without_a_gpu_the_start_is_refused_in_one_line(
+    arguments: list[str], provider: str, what: str
+) -> None:
+    done = photo2cartoon(*arguments, P2C_PROVIDER=provider)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    (line,) = [line for line in done.stderr.splitlines() if not line.startswith("{")]
+    assert what in line
