@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 LOCK := pip-compile --quiet --strip-extras --allow-unsafe --generate-hashes --no-emit-index-url --no-emit-find-links
 SERVE_LOCKS := requirements/build.txt requirements/cpu.txt
 DEV_LOCKS := $(SERVE_LOCKS) requirements/dev.txt
+NO_DEPS := requirements/insightface.txt
 TRAIN_LOCKS := $(DEV_LOCKS) requirements/train.txt requirements/nodeps.txt
 OPS_LOCKS := $(DEV_LOCKS) requirements/ops.txt
 TORCH ?= torch==2.13.0
@@ -23,8 +24,10 @@ $(VENV)/serve.stamp: $(SERVE_LOCKS) pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(VENV)/dev.stamp: $(DEV_LOCKS) $(VENV)/serve.stamp
+# insightface asks for packages that would overwrite ours: requirements/insightface.in.
+$(VENV)/dev.stamp: $(DEV_LOCKS) $(NO_DEPS) $(VENV)/serve.stamp
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes $(DEV_LOCKS:%=-r %)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $(NO_DEPS)
 	@touch $@
 
 install: $(VENV)/dev.stamp
@@ -80,7 +83,7 @@ verify-models: $(VENV)/dev.stamp
 lock:
 	$(LOCK) --output-file=requirements/build.txt requirements/build.in
 	$(LOCK) --extra=cpu --extra=otel --output-file=requirements/cpu.txt pyproject.toml
-	$(LOCK) --extra=cpu --extra=otel --extra=dev --constraint=requirements/cpu.txt --output-file=requirements/dev.txt pyproject.toml
+	$(LOCK) --extra=cpu --extra=otel --extra=insightface --extra=dev --constraint=requirements/cpu.txt --output-file=requirements/dev.txt pyproject.toml
 	$(LOCK) --extra=gpu --extra=insightface --extra=otel --constraint=requirements/cpu.txt --output-file=requirements/gpu.txt pyproject.toml
 	$(LOCK) --extra=cpu --extra=otel --extra=ops --constraint=requirements/dev.txt --output-file=requirements/ops.txt pyproject.toml
 	$(LOCK) --extra=cpu --extra=otel --extra=train --constraint=requirements/dev.txt --output-file=requirements/train.txt pyproject.toml

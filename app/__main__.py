@@ -1,6 +1,20 @@
-"""`python -m app serve`: the command line where the console script is not installed."""
+"""`photo2cartoon`, and `python -m app` where the console script is not installed."""
 
-from app.cli import main
+import sys
+
+
+def main() -> None:
+    """Run the command line. Where it cannot even be loaded, `doctor` still runs by itself."""
+    try:
+        from app.cli import main as run  # noqa: PLC0415
+    except ImportError as error:
+        from app.doctor import main as diagnose  # noqa: PLC0415
+
+        if sys.argv[1:] == ["doctor"]:
+            sys.exit(diagnose())
+        sys.exit(f"{error}: photo2cartoon doctor says what is wrong")
+    run()
+
 
 if __name__ == "__main__":
     main()

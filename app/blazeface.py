@@ -1,7 +1,8 @@
 """BlazeFace: boxes and six keypoints of every face, from MediaPipe's detector networks.
 
-Anchors, regressors, score clipping and weighted non-maximum suppression follow MediaPipe
-(Apache-2.0) 0.10.21; checked against it on 586 portraits (docs/method.md).
+`BlazeFaceCascade` asks both networks; it is the embedded finder (`app.face`). Anchors, regressors,
+score clipping and weighted non-maximum suppression follow MediaPipe (Apache-2.0) 0.10.21; checked
+against it on 586 portraits (docs/method.md).
 """
 
 from collections.abc import Sequence
@@ -19,6 +20,11 @@ FULL_RANGE = ((4, 1),)
 LOGIT_LIMIT = 100.0
 SUPPRESSION_IOU = 0.3
 LOWEST = 0.3  # score below which a candidate is forgotten at once
+FIRM = 0.5
+CERTAIN = 0.85  # upright heads score above it, heads on their side or head hardly ever
+
+SHORT_SIZE, FULL_SIZE = 128, 384
+LARGE = 0.15  # of the long side: the short-range network misses no face of this size
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +34,9 @@ class Detection:
     Attributes:
         score: 0..1.
         box: `(4,)` float32: left, top, right, bottom.
-        keypoints: `(6, 2)` float32: eye at image left, eye at image right, nose tip, mouth centre,
-            tragion at image left, tragion at image right.
+        keypoints: `(K, 2)` float32: eye at image left, eye at image right, nose tip, then
+            BlazeFace's mouth centre, tragion at image left and at image right, or SCRFD's two mouth
+            corners.
         turn: quarter turns counter-clockwise after which it was found.
     """
 
@@ -116,16 +123,72 @@ class BlazeFace:
         corners = np.stack([centre - half, centre + half], axis=1)  # (K, 2, 2)
         keypoints = raw[:, 4:].reshape(-1, 6, 2) + anchors[:, None]
         points = np.concatenate([corners, keypoints], axis=1)  # (K, 8, 2)
-        points = (_turn_back(points, turn, self.size) - offset) / scale
+        points = (turn_back(points, turn, (self.size, self.size)) - offset) / scale
         points[:, :2] = np.sort(points[:, :2], axis=1)  # a turn swaps the corners' roles
         return Candidates(scores[kept], points, turn)
 
 
-def _turn_back(points: NDArray[np.float32], turn: int, size: int) -> NDArray[np.float32]:
-    """Undo `turn` quarter turns of a square of `size` px: x right, y down, `(..., 2)`."""
-    for _ in range(turn % 4):
-        points = np.stack([size - points[..., 1], points[..., 0]], axis=-1)
+def turn_back(points: NDArray[np.float32], turn: int, size: tuple[int, int]) -> NDArray[np.float32]:
+    """Undo `turn` quarter turns counter-clockwise of an image of `size`, width and height.
+
+    Args:
+        points: `(..., 2)` px of the turned image, x right, y down.
+        turn: 0 to 3, as `np.rot90` counts.
+        size: of the image before it was turned.
+    """
+    for step in range(turn, 0, -1):
+        width = size[(step - 1) % 2]  # of the image that this step turned
+        points = np.stack([width - points[..., 1], points[..., 0]], axis=-1)
     return points
+
+
+class BlazeFaceCascade:
+    """The embedded finder: close-ups (128 px), small faces (384 px), both on their sides."""
+
+    def __init__(self, short: OnnxNetwork, full: OnnxNetwork) -> None:
+        self.networks = (short, full)
+        self.region_scale = 1.5  # MediaPipe's
+        self.short = BlazeFace(short, SHORT_SIZE, SHORT_RANGE)
+        self.full = BlazeFace(full, FULL_SIZE, FULL_RANGE)
+
+    def find(
+        self, image: NDArray[np.uint8], *, every: bool, sides: bool = False
+    ) -> list[Detection]:
+        """As `app.face.Finder` says. Every look adds detections, until one is certain."""
+        image, factor = _shrink(image)
+        detections = self.short.scan(image)[0].above(LOWEST)
+        sizes = [detection.side for detection in detections if detection.score >= FIRM]
+        if every or not is_certain(detections) or max(sizes) < LARGE * max(image.shape[:2]):
+            detections += self.full.scan(image)[0].above(LOWEST)
+        # The large network one side at a time: a batch of three would keep 100 MB for ever.
+        looks_left = ((self.short, (1, 2, 3)), *((self.full, (turn,)) for turn in (1, 2, 3)))
+        for network, turns in looks_left:
+            if sides or not is_certain(detections):
+                for candidates in network.scan(image, turns):
+                    detections += candidates.above(LOWEST)
+        best_first = sorted(detections, key=lambda detection: -detection.score)
+        return [detection.scaled(factor) for detection in best_first]
+
+
+def is_certain(detections: list[Detection]) -> bool:
+    """Whether a face stands upright: there is no need to look from the other sides."""
+    return any(detection.score >= CERTAIN for detection in detections)
+
+
+def _shrink(image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
+    """Halve a large image until it is just larger than any detector's input; the factor it took.
+
+    Once, and by two, because averaging all of a photo anew for every look would cost more than the
+    looks themselves.
+    """
+    factor = 1
+    while max(image.shape[:2]) >= 4 * FULL_SIZE and min(image.shape[:2]) > 1:
+        height, width = image.shape[0] // 2 * 2, image.shape[1] // 2 * 2
+        half = cv2.resize(
+            image[:height, :width], (width // 2, height // 2), interpolation=cv2.INTER_AREA
+        )
+        image, factor = half.astype(np.uint8, copy=False), factor * 2
+    return image, float(factor)
 
 
 def letterbox(

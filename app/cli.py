@@ -15,6 +15,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from app.doctor import main as examine_and_show
 from app.photo_commands import bulk, prepare_data, run
 from app.pipeline import open_pipeline
 from app.terminal import count_up, err, out, read_settings, told_in_one_line
@@ -53,6 +54,15 @@ def serve() -> None:
 app.command()(run)
 app.command()(bulk)
 app.command("prepare-data")(prepare_data)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what is wrong with this machine, installation and settings, and what to do.
+
+    Exit code: 0 nothing is wrong, 1 something is.
+    """
+    raise typer.Exit(examine_and_show())
 
 
 @app.command(

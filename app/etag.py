@@ -10,7 +10,7 @@ import hashlib
 import platform
 import re
 from collections.abc import Iterable
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 import cv2
 import onnxruntime
@@ -19,7 +19,7 @@ from app.options import Options
 from models.manifest import Model
 
 VERSION = "0.1.0"  # pyproject.toml's: an image has these files, and no package of that name
-PACKAGES = ("opencv-python-headless", "pillow", "pi-heif", "numpy")
+PACKAGES = ("opencv-python-headless", "pillow", "pi-heif", "numpy", "insightface")
 ENTITY_TAG = re.compile(r'(?:W/)?("[^"]*")')
 
 
@@ -34,12 +34,19 @@ def fingerprint(models: Iterable[Model], device: str) -> bytes:
         *(f"{model.name}={model.sha256}" for model in models),
         f"photo2cartoon={VERSION}",
         f"onnxruntime={onnxruntime.__version__}",  # its package has another name with CUDA
-        *(f"{package}={version(package)}" for package in PACKAGES),
+        *(f"{package}={_version(package)}" for package in PACKAGES),
         device,
         platform.machine(),
         cv2.getCPUFeaturesLine(),  # with what this processor has of them
     ]
     return hashlib.sha256("\n".join(parts).encode()).digest()
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # insightface is there for one detector only
+        return "none"
 
 
 def make_etag(photo: bytes, options: Options, engine: bytes, *, weak: bool = False) -> str:

@@ -1,13 +1,14 @@
-"""Faces in a photo: the detector cascade, and the choice of one face."""
+"""Faces in a photo: what a finder proposes is verified by the mesh; and the choice of one face."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.blazeface import FULL_RANGE, SHORT_RANGE, BlazeFace, Detection
+from app.blazeface import Detection
 from app.errors import NoFaceFound, NoSuchFace
 from app.facemesh import (
     EYE_CORNERS,
@@ -18,10 +19,7 @@ from app.facemesh import (
 )
 from app.onnx import OnnxNetwork
 
-SHORT_SIZE, FULL_SIZE = 128, 384
-CERTAIN = 0.85  # upright heads score above it, heads on their side or head hardly ever
 CLEARLY = 0.001  # better by the mesh's score; the right side has .9997 and more
-LARGE = 0.15  # of the long side: the short-range network misses no face of this size
 # The mesh's chin lies that much of the outline's height higher than the 68-point chin that
 # upstream's crop rule was made for (`python -m benchmarks.landmarks`, 611 photos); the brows agree.
 CHIN_DROP = 0.02
@@ -85,82 +83,98 @@ class Face:
         return float((right - left) * (bottom - top))
 
 
-class FaceDetector:
-    """The embedded detector: two BlazeFace networks, each candidate verified by FaceMesh."""
+class Finder(Protocol):
+    """What proposes faces: `BlazeFaceCascade`, or InsightFace's SCRFD (`app.scrfd`)."""
 
-    def __init__(self, short: OnnxNetwork, full: OnnxNetwork, mesh: OnnxNetwork) -> None:
-        self.networks = (short, full, mesh)
-        self._short = BlazeFace(short, SHORT_SIZE, SHORT_RANGE)
-        self._full = BlazeFace(full, FULL_SIZE, FULL_RANGE)
-        self._mesh = FaceMesh(mesh)
+    @property
+    def networks(self) -> Sequence[OnnxNetwork]:
+        """What it runs."""
+
+    @property
+    def region_scale(self) -> float:
+        """Side of the mesh's region over the longer side of this finder's boxes."""
+
+    def find(
+        self, image: NDArray[np.uint8], *, every: bool, sides: bool = False
+    ) -> list[Detection]:
+        """Propose faces of `image` `(H, W, 3)` uint8 RGB, best score first; any thread may call it.
+
+        Args:
+            image: the image.
+            every: look for small faces beside large ones too.
+            sides: look at it from its other three sides too, also where a detection is certain.
+        """
+
+
+class Landmarks(Protocol):
+    """A second opinion on where a verified face's eye corners and outline are."""
+
+    @property
+    def network(self) -> OnnxNetwork:
+        """What it runs."""
+
+    def refine(self, image: NDArray[np.uint8], detection: Detection, face: Face) -> Face:
+        """Return the face with landmarks of its own; `face` where they do not fit it."""
+
+
+class FaceDetector:
+    """A finder, each of whose detections is verified by FaceMesh, which has the landmarks too."""
+
+    def __init__(
+        self, finder: Finder, mesh: OnnxNetwork, landmarks: Landmarks | None = None
+    ) -> None:
+        self.mesh = FaceMesh(mesh)
+        self.landmarks = landmarks
+        self.finder = finder
+
+    @property
+    def networks(self) -> list[OnnxNetwork]:
+        """Everything that runs."""
+        third = [self.landmarks.network] if self.landmarks else []
+        return [*self.finder.networks, self.mesh.network, *third]
 
     def detect(self, image: NDArray[np.uint8], *, every: bool = False) -> list[Face]:
         """Find the faces of `image` `(H, W, 3)` uint8 RGB, largest first; empty if there is none.
 
         Every look adds detections; the best are verified first. A head more than about 60 degrees
         off is still detected, with a low score, and its landmarks would come out wrong, with a good
-        one: so while no score is high, the image is looked at from its other sides too.
+        one: so while no score is high, finders look at the image from its other sides too.
 
         Args:
             image: the image.
             every: look for small faces beside large ones too, as a group photo needs.
         """
-        found = _Found(self._mesh, image)
-        detections = self._look(image, every=every)
+        found = self._start(image)
+        detections = self.finder.find(image, every=every)
         found.add(detections, STRICT_FAINT if every else STRICT)
         if not found.faces:
             found.add(detections, STRICT_FAINT)
         if not found.faces:
-            found = _Found(self._mesh, _lift_shadows(image))
-            found.add(self._look(found.image, every=every), STRICT)
+            found = self._start(_lift_shadows(image))
+            found.add(self.finder.find(found.image, every=every, sides=True), STRICT)
         if not found.faces:
-            found = _Found(self._mesh, image)
+            found = self._start(image)
             found.add(detections, LENIENT)
         return sorted(found.faces, key=lambda face: -face.area)
 
-    def _look(self, image: NDArray[np.uint8], *, every: bool) -> list[Detection]:
-        """Detections, best first: close-ups (128 px), small faces (384 px), both on their sides."""
-        image, factor = _shrink(image)
-        detections = self._short.scan(image)[0].above(STRICT_FAINT.detection)
-        sides = [detection.side for detection in detections if detection.score >= STRICT.detection]
-        if every or not _is_certain(detections) or max(sides) < LARGE * max(image.shape[:2]):
-            detections += self._full.scan(image)[0].above(STRICT_FAINT.detection)
-        # The large network one side at a time: a batch of three would keep 100 MB for ever.
-        sides_left = ((self._short, (1, 2, 3)), *((self._full, (turn,)) for turn in (1, 2, 3)))
-        for network, turns in sides_left:
-            if not _is_certain(detections):
-                for candidates in network.scan(image, turns):
-                    detections += candidates.above(STRICT_FAINT.detection)
-        best_first = sorted(detections, key=lambda detection: -detection.score)
-        return [detection.scaled(factor) for detection in best_first]
-
-
-def _shrink(image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
-    """Halve a large image until it is just larger than any detector's input; the factor it took.
-
-    Once, and by two, because averaging all of a photo anew for every look would cost more than the
-    looks themselves.
-    """
-    factor = 1
-    while max(image.shape[:2]) >= 4 * FULL_SIZE and min(image.shape[:2]) > 1:
-        height, width = image.shape[0] // 2 * 2, image.shape[1] // 2 * 2
-        half = cv2.resize(
-            image[:height, :width], (width // 2, height // 2), interpolation=cv2.INTER_AREA
-        )
-        image, factor = half.astype(np.uint8, copy=False), factor * 2
-    return image, float(factor)
-
-
-def _is_certain(detections: list[Detection]) -> bool:
-    return any(detection.score >= CERTAIN for detection in detections)
+    def _start(self, image: NDArray[np.uint8]) -> "_Found":
+        return _Found(self.mesh, image, self.finder.region_scale, self.landmarks)
 
 
 class _Found:
     """The verified faces of one image so far, each once."""
 
-    def __init__(self, mesh: FaceMesh, image: NDArray[np.uint8]) -> None:
+    def __init__(
+        self,
+        mesh: FaceMesh,
+        image: NDArray[np.uint8],
+        region_scale: float,
+        landmarks: Landmarks | None,
+    ) -> None:
         self.mesh = mesh
         self.image = image
+        self.region_scale = region_scale
+        self.landmarks = landmarks
         self._found: list[tuple[Face, int]] = []  # with the turn it was found at
 
     @property
@@ -199,7 +213,8 @@ class _Found:
 
     def _verify(self, detection: Detection, rule: Rule) -> Face | None:
         """Look twice: in the detection's region, then in that of the first look's landmarks."""
-        first = self.mesh.predict(self.image, region_of_box(detection.box, detection.eyes))
+        region = region_of_box(detection.box, detection.eyes, self.region_scale)
+        first = self.mesh.predict(self.image, region)
         if rule.both and first[1] < rule.mesh:
             return None
         second = self.mesh.predict(self.image, region_of_landmarks(first[0]))
@@ -210,7 +225,8 @@ class _Found:
         if score < rule.mesh:
             return None
         eyes = points[list(EYE_CORNERS)]
-        return Face(score, eyes, lower_chin(points[list(OUTLINE)], eyes))
+        face = Face(score, eyes, lower_chin(points[list(OUTLINE)], eyes))
+        return self.landmarks.refine(self.image, detection, face) if self.landmarks else face
 
 
 def _lift_shadows(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

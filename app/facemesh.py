@@ -15,7 +15,7 @@ from app.onnx import OnnxNetwork
 from app.warp import Matrix, apply, cut_view, warp_square
 
 INPUT_SIZE = 192
-REGION_SCALE = 1.5  # MediaPipe's side of the region over the longer side of the detector's box
+REGION_SCALE = 1.5  # MediaPipe's side of the region over the longer side of a box or of landmarks
 
 EYE_CORNERS = (33, 263)  # outer corners, at image left and image right; iBUG-68's 36 and 45
 BROWS = (70, 63, 105, 66, 107, 336, 296, 334, 293, 300)
@@ -70,10 +70,18 @@ class FaceMesh:
         return apply(to_image, points.reshape(468, 3)[:, :2]), score
 
 
-def region_of_box(box: NDArray[np.floating], eyes: NDArray[np.floating]) -> Region:
-    """Return the mesh's region for a detector's box `(4,)` and eye centres `(2, 2)`."""
+def region_of_box(
+    box: NDArray[np.floating], eyes: NDArray[np.floating], scale: float = REGION_SCALE
+) -> Region:
+    """Return the mesh's region for a detector's box `(4,)` and eye centres `(2, 2)`.
+
+    Args:
+        box: left, top, right, bottom.
+        eyes: eye centres, the one at image left first.
+        scale: side of the region over the longer side of the box; it depends on whose box it is.
+    """
     dx, dy = eyes[1] - eyes[0]
-    side = float((box[2:] - box[:2]).max()) * REGION_SCALE
+    side = float((box[2:] - box[:2]).max()) * scale
     return Region((box[:2] + box[2:]) / 2, side, math.atan2(dy, dx))
 
 

@@ -55,6 +55,8 @@ class OnnxNetwork:
         device: Device = CPU,
         content: bytes | None = None,
         largest: int = 1,
+        *,
+        loose: bool = False,
     ) -> None:
         """Verify and load `model`.
 
@@ -63,6 +65,7 @@ class OnnxNetwork:
             device: where it shall run.
             content: the ONNX file, where it is not on the disk.
             largest: largest batch it will be given.
+            loose: as `open_session` says.
 
         Raises:
             ManifestError: file and entry differ: digest, tensor names, element types or shapes.
@@ -73,12 +76,17 @@ class OnnxNetwork:
         name = f"{model.name}-{model.sha256[:12]}"
         half = HALF in content
         shapes = _shapes(model, largest, half)
-        self._session = open_session(content, name, device, shapes)
+        self._session = open_session(content, name, device, shapes, loose=loose)
         _check_contract(model.name, model.inputs, self._session.get_inputs())
         _check_contract(model.name, model.outputs, self._session.get_outputs())
         self._output_names = [tensor.name for tensor in model.outputs]
         self.precision = "float16" if half else "float32"
         self.nodes = count_nodes(self._session, device)
+
+    @property
+    def session(self) -> onnxruntime.InferenceSession:
+        """For others' code that runs it in its own way (`app.scrfd`)."""
+        return self._session
 
     def run(
         self,
@@ -133,19 +141,24 @@ def _shapes(model: Model, largest: int, half: bool) -> Shapes | None:
 def _check_contract(
     name: str, contracts: Sequence[TensorContract], nodes: Sequence[onnxruntime.NodeArg]
 ) -> None:
-    found = [(node.name, node.type, tuple(map(_free_size, node.shape))) for node in nodes]
-    stated = [
+    found = sorted((node.name, node.type, tuple(node.shape)) for node in nodes)
+    stated = sorted(
         (
             contract.name,
             f"tensor({'float' if contract.dtype == 'float32' else contract.dtype})",
-            tuple(map(_free_size, contract.shape)),
+            contract.shape,
         )
         for contract in contracts
-    ]
-    if sorted(found) != sorted(stated):
+    )
+    names_fit = [each[:2] for each in found] == [each[:2] for each in stated]
+    pairs = zip((each[2] for each in stated), (each[2] for each in found), strict=False)
+    if not names_fit or not all(_shape_fits(*pair) for pair in pairs):
         raise ManifestError(f"model {name}: the graph has {found}, the manifest says {stated}")
 
 
-def _free_size(size: int | str | None) -> int:
-    """-1 for a free size, whatever the graph calls it."""
-    return size if isinstance(size, int) else -1
+def _shape_fits(stated: tuple[int | str, ...], found: tuple[int | str | None, ...]) -> bool:
+    """Whether fixed sizes are the same, and free ones free, whatever the graph calls them."""
+    return len(stated) == len(found) and all(
+        size == "*" or (size == other if isinstance(size, int) else not isinstance(other, int))
+        for size, other in zip(stated, found, strict=True)
+    )

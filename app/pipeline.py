@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from app.alignment import crop_face, estimate_alignment
 from app.batcher import Batcher
 from app.binding import BoundNetwork, DeviceLost
+from app.blazeface import BlazeFaceCascade
 from app.decode import decode_image, read_long_side
 from app.device import CPU, Device
 from app.drawer import Cut, Drawer, Drawing, FusedDrawer, StagedDrawer
@@ -21,8 +22,10 @@ from app.face import Face, FaceDetector, select_faces
 from app.fuse import NotFusable, fuse
 from app.onnx import Network, OnnxNetwork
 from app.options import Options
+from app.pack import read_pack
 from app.runtime import Finding, RuntimeProblem
 from app.scene import lay_back
+from app.scrfd import Landmarks106, ScrfdFinder
 from app.settings import Settings
 from app.ticket import Ticket
 from models.manifest import ManifestError, Model, describe_generator, load_manifest, load_model
@@ -215,9 +218,6 @@ def finish(image: Image, cuts: list[Cut], drawings: list[Drawing], options: Opti
 def open_pipeline(settings: Settings) -> Pipeline:
     """Load, verify and warm up the models.
 
-    The face networks run on the CPU, whatever draws: they are small (12 ms a photo on one core) and
-    one waits for the other, so that a GPU would launch many little kernels for one photo at a time.
-
     Raises:
         ManifestError: a model is missing, changed, or does not work.
         RuntimeProblem: what the settings ask for does not run here.
@@ -226,9 +226,8 @@ def open_pipeline(settings: Settings) -> Pipeline:
     device = Device.choose(settings)
     log.info("device", extra={"fields": {"provider": device.provider, "why": device.why}})
     manifest = load_manifest()
-    names = ("face_short", "face_full", "face_mesh")
     pipeline = Pipeline(
-        FaceDetector(*(OnnxNetwork(manifest[name]) for name in names)),
+        open_detector(settings, manifest, device),
         open_drawer(settings, manifest, device),
         max_pixels=settings.max_pixels,
         min_face_px=settings.min_face_px,
@@ -245,6 +244,29 @@ def open_pipeline(settings: Settings) -> Pipeline:
         remedy = "a smaller P2C_MAX_BATCH takes less memory; photo2cartoon doctor says more"
         raise RuntimeProblem(Finding(f"{what}: {reason}", remedy)) from error
     return pipeline
+
+
+def open_detector(settings: Settings, manifest: dict[str, Model], device: Device) -> FaceDetector:
+    """Load what finds faces: the embedded cascade, or InsightFace's, verified by the same mesh.
+
+    The embedded networks run on the CPU, whatever draws: they are small (12 ms a photo on one core)
+    and one waits for the other, so that a GPU would launch many little kernels for one photo at a
+    time. SCRFD takes up to 10 GFLOP a photo and goes where the generator goes.
+
+    Raises:
+        ManifestError, RuntimeProblem: as `open_pipeline`; PackError where it is the pack.
+    """
+    mesh = OnnxNetwork(manifest["face_mesh"])
+    if settings.detector == "embedded" or settings.insightface_pack is None:
+        networks = (OnnxNetwork(manifest[name]) for name in ("face_short", "face_full"))
+        return FaceDetector(BlazeFaceCascade(*networks), mesh)
+    pack = read_pack(settings.insightface_pack)
+    fields = {"backend": "insightface", "pack": str(pack.folder), "models": pack.digests}
+    log.info("detector", extra={"fields": fields})
+    if device.on_gpu:  # two sizes, and no engine to wait minutes for
+        device = replace(device, provider="cuda", cuda_graphs=False)
+    landmarks = Landmarks106(pack.landmarks, device) if pack.landmarks else None
+    return FaceDetector(ScrfdFinder(pack.detector, device), mesh, landmarks)
 
 
 def open_drawer(settings: Settings, manifest: dict[str, Model], device: Device) -> Drawer:

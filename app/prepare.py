@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from app.bulk import PART, PHOTO_SUFFIXES
 from app.decode import decode_image
 from app.errors import InternalError, Problem
-from app.facemesh import FaceMesh, Region, region_of_landmarks
+from app.facemesh import Region, region_of_landmarks
 from app.options import Options
 from app.pipeline import Pipeline
 from app.ticket import Ticket
@@ -179,7 +179,7 @@ class _Worker:
 
     def __init__(self, pipeline: Pipeline, out: Path) -> None:
         self.pipeline, self.out = pipeline, out
-        self.mesh = FaceMesh(pipeline.detector.networks[2])
+        self.mesh = pipeline.detector.mesh
         self.steps: dict[Kind, Callable[[Item, bytes], dict[str, Any] | None]] = {
             "A": self._photo,
             "B": self._drawing,

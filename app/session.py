@@ -23,10 +23,16 @@ SHAPE_OPS = {
     *("Equal", "Greater", "Less"),
 }
 CPU = EXECUTION_PROVIDERS["cpu"]
+ERRORS = 3  # ONNX Runtime's log level above warnings
 
 
 def open_session(
-    content: bytes, name: str, device: Device, shapes: Shapes | None = None
+    content: bytes,
+    name: str,
+    device: Device,
+    shapes: Shapes | None = None,
+    *,
+    loose: bool = False,
 ) -> onnxruntime.InferenceSession:
     """Load a model on `device`.
 
@@ -35,6 +41,8 @@ def open_session(
         name: of the model, for messages and TensorRT's engines.
         device: where it shall run.
         shapes: of its input, for TensorRT.
+        loose: the file states shapes of its outputs that hold at one input size only, as SCRFD's
+            do; ONNX Runtime would warn of every one of every run.
 
     Raises:
         RuntimeProblem: it would not run there, or not all of its arithmetic would.
@@ -46,7 +54,7 @@ def open_session(
     providers = device.providers(name, shapes)
     try:
         session = onnxruntime.InferenceSession(
-            content, _options(device), providers=providers, enable_fallback=0
+            content, _options(device, loose), providers=providers, enable_fallback=0
         )
     except Exception as error:
         if not device.on_gpu:
@@ -103,7 +111,7 @@ def _make_engine_folder(name: str, device: Device) -> None:
         raise _refusal(name, f"cannot make the folder {folder}: {error.strerror}") from error
 
 
-def _options(device: Device) -> onnxruntime.SessionOptions:
+def _options(device: Device, loose: bool) -> onnxruntime.SessionOptions:
     """One thread a run: the service runs many photos side by side on the same cores.
 
     Threads inside a run would only fight over them, and ONNX Runtime does not see a container's
@@ -112,6 +120,8 @@ def _options(device: Device) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
+    if loose:
+        options.log_severity_level = ERRORS
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # Planned reuse of buffers moves activations to colder memory: without it the generators run
     # 1.07 to 1.12 times as fast on a CPU and take less memory (docs/benchmarks.md).

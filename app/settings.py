@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "P2C_"
@@ -92,6 +92,12 @@ class Settings(BaseSettings):
     matte_model: Path | None = Field(
         None, description="A matte network (ONNX) in place of the embedded one (docs/method.md)."
     )
+    detector: Literal["embedded", "insightface"] = Field(
+        "embedded", description="What finds faces (docs/insightface.md)."
+    )
+    insightface_pack: Path | None = Field(
+        None, description="Folder of InsightFace's model files, for that detector."
+    )
     drain_delay_s: float = Field(
         0, ge=0, description="After SIGTERM: how long to go on while others learn of it, s."
     )
@@ -109,6 +115,8 @@ class Settings(BaseSettings):
             raise ValueError("P2C_MAX_BUFFERED_BYTES must hold the largest body that is accepted")
         if self.max_deadline_ms < self.deadline_ms:
             raise ValueError("P2C_MAX_DEADLINE_MS must not be below P2C_DEADLINE_MS")
+        if self.detector == "insightface" and self.insightface_pack is None:
+            raise ValueError("P2C_DETECTOR=insightface needs P2C_INSIGHTFACE_PACK, a folder")
         return self
 
     @model_validator(mode="before")
@@ -121,3 +129,12 @@ class Settings(BaseSettings):
         if unknown:
             raise ValueError(f"unknown settings in the environment: {', '.join(sorted(unknown))}")
         return values
+
+
+def explain(error: ValidationError) -> list[str]:
+    """One line for each thing that is wrong with the settings: its name, and what it has to be."""
+    return [
+        "".join(f"{PREFIX}{str(part).upper()}: " for part in problem["loc"])
+        + problem["msg"].removeprefix("Value error, ")
+        for problem in error.errors()
+    ]

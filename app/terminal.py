@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from app.pipeline import Pipeline, open_pipeline
 from app.runtime import RuntimeProblem
-from app.settings import Settings
+from app.settings import Settings, explain
 from models.manifest import ManifestError
 
 out = Console(highlight=False, soft_wrap=True)
@@ -43,7 +43,6 @@ def read_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        for problem in error.errors():
-            name = "".join(f"P2C_{str(part).upper()}: " for part in problem["loc"])
-            err.print(f"{name}{problem['msg']}", markup=False, style="red")
+        for line in explain(error):
+            err.print(line, markup=False, style="red")
         raise typer.Exit(2) from error

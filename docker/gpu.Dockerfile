@@ -1,6 +1,10 @@
 # The service with ONNX Runtime for NVIDIA GPUs and what InsightFace's detectors need.
 # docker build -f docker/gpu.Dockerfile -t photo2cartoon-gpu .
 # docker run --gpus all -p 8000:8000 photo2cartoon-gpu
+# docker run --gpus all photo2cartoon-gpu doctor
+# With InsightFace's detector (docs/insightface.md; the image holds no model of theirs):
+# docker run --gpus all -p 8000:8000 -v /models/buffalo_l:/pack:ro -e P2C_DETECTOR=insightface \
+#   -e P2C_INSIGHTFACE_PACK=/pack photo2cartoon-gpu
 # docs/gpu.md says what it checks, what it can be told and what to look at.
 #
 # CUDA 13 and cuDNN 9 come as wheels, so a slim base will do. The machine brings the NVIDIA driver,
@@ -17,9 +21,10 @@ COPY requirements/gpu.txt requirements/insightface.txt /build/
 RUN python -m venv --without-pip /opt/venv \
     && python -m pip --python /opt/venv install --no-cache-dir --require-hashes -r /build/gpu.txt \
     && python -m pip --python /opt/venv install --no-cache-dir --require-hashes --no-deps -r /build/insightface.txt
-# Exactly one ONNX Runtime, and the one that knows CUDA; or there is no image.
+# Exactly one ONNX Runtime, and the one that knows CUDA, and insightface with all that it needs; or there
+# is no image.
 RUN ["/opt/venv/bin/python", "-c", "\
-from importlib.metadata import distributions as all; import onnxruntime; \
+from importlib.metadata import distributions as all; import insightface, onnxruntime; \
 found = {d.name for d in all()} & {'onnxruntime', 'onnxruntime-gpu'}; \
 assert found == {'onnxruntime-gpu'}, found; \
 assert 'CUDAExecutionProvider' in onnxruntime.get_available_providers()"]

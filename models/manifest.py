@@ -27,7 +27,8 @@ class TensorContract:
     Attributes:
         name: the tensor's name in the graph.
         dtype: numpy's name of the element type.
-        shape: sizes; a string stands for a free size (`N` batch, `H` height, `W` width).
+        shape: sizes; a string stands for a free size (`N` batch, `H` height, `W` width), or, `*`,
+            for one that is not stated.
         layout: `NCHW` or `NHWC`, or `-` where the words mean nothing.
         colour: `RGB`, or `-` for what is not a picture.
         range: smallest and largest meaningful value: black and white of a picture, background and

@@ -14,14 +14,14 @@ from tests.conftest import ROOT
 SHARED = {"models.manifest", "models.preprocess"}
 # From the bottom up; a file imports only from lines above its own.
 LAYERS = [
-    {"errors", "settings", "forecast", "logs", "gpu"},
+    {"errors", "settings", "forecast", "logs", "gpu", "machine"},
     {"ticket", "results", "runtime"},
     {"device"},
     {"session", "cudart"},
     {"warp", "onnx", "decode", "encode", "lanes"},
-    {"options", "blazeface", "facemesh", "batcher", "binding"},
+    {"options", "blazeface", "facemesh", "batcher", "binding", "pack"},
     {"face"},
-    {"alignment"},
+    {"alignment", "scrfd"},
     {"matte", "scene"},
     {"drawer", "fuse"},
     {"pipeline", "etag"},
@@ -30,7 +30,7 @@ LAYERS = [
     {"middleware"},
     {"routes"},
     {"batch"},
-    {"main", "terminal"},
+    {"main", "terminal", "doctor"},
     {"photo_commands"},
     {"cli"},
     {"__main__"},

@@ -8,12 +8,19 @@ from app.blazeface import (
     FULL_RANGE,
     SHORT_RANGE,
     BlazeFace,
+    BlazeFaceCascade,
     _anchor_centres,
     letterbox,
     weighted_suppression,
 )
 from app.decode import decode_image
 from app.pipeline import Pipeline
+
+
+def short_range(pipeline: Pipeline) -> BlazeFace:
+    finder = pipeline.detector.finder
+    assert isinstance(finder, BlazeFaceCascade)
+    return finder.short
 
 
 def boxes(*corners: tuple[float, float, float, float]) -> NDArray[np.float32]:
@@ -67,7 +74,7 @@ def test_a_degenerate_box_does_not_loop() -> None:
 
 
 def test_the_photo_has_one_face_where_it_is(pipeline: Pipeline, photo: bytes) -> None:
-    detector: BlazeFace = pipeline.detector._short
+    detector = short_range(pipeline)
     (candidates,) = detector.scan(decode_image(photo, 10**6))
     certain = candidates.above(0.5)
     assert len(certain) == 1
@@ -85,10 +92,10 @@ def test_a_turned_photo_is_found_in_its_own_pixels(
     pipeline: Pipeline, photo: bytes, turn: int
 ) -> None:
     image = decode_image(photo, 10**6)[:400, 60:]  # not square: 452 x 400
-    upright = pipeline.detector._short.scan(image)[0].above(0.5)[0]
+    upright = short_range(pipeline).scan(image)[0].above(0.5)[0]
     stored = np.ascontiguousarray(np.rot90(image, -turn))
 
-    found = pipeline.detector._short.scan(stored, turns=(0, 1, 2, 3))[turn].above(0.5)
+    found = short_range(pipeline).scan(stored, turns=(0, 1, 2, 3))[turn].above(0.5)
 
     assert len(found) == 1
     height, width = image.shape[:2]

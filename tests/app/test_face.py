@@ -1,5 +1,7 @@
 """The cascade finds real faces at any usual size and tilt, and nothing else."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
@@ -81,7 +83,7 @@ def test_no_face_where_there_is_none(
 def test_a_second_look_starts_from_the_first_ones_landmarks(
     pipeline: Pipeline, image: NDArray[np.uint8]
 ) -> None:
-    mesh: FaceMesh = pipeline.detector._mesh
+    mesh: FaceMesh = pipeline.detector.mesh
     rough = Region(np.array([232.0, 130.0]), 170.0, 0.2)
     points, score = mesh.predict(image, rough)
     closer = region_of_landmarks(points)
@@ -93,7 +95,7 @@ def test_a_second_look_starts_from_the_first_ones_landmarks(
 def test_the_mesh_tells_a_face_from_its_absence(
     pipeline: Pipeline, image: NDArray[np.uint8]
 ) -> None:
-    _, score = pipeline.detector._mesh.predict(image, Region(np.array([400.0, 400.0]), 150.0, 0.0))
+    _, score = pipeline.detector.mesh.predict(image, Region(np.array([400.0, 400.0]), 150.0, 0.0))
     assert score < 0.5
 
 
@@ -163,7 +165,8 @@ def test_two_sides_of_one_face(
 ) -> None:
     scores = (0.9, 0.8) if first == "upright" else (0.8, 0.9)
     looks = [seen(scores[0], 0.0, 0), seen(scores[1], np.pi / 2, 3)]
-    found = _Found(ScriptedMesh(upright, on_side), np.zeros((100, 100, 3), np.uint8))  # type: ignore[arg-type]
+    mesh: Any = ScriptedMesh(upright, on_side)
+    found = _Found(mesh, np.zeros((100, 100, 3), np.uint8), 1.5, None)
     found.add(sorted(looks, key=lambda look: -look.score), rule)
     (face,) = found.faces
     dx, dy = face.eyes[1] - face.eyes[0]

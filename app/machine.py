@@ -1,0 +1,57 @@
+"""What this process may use of its machine, and who listens on a port of it."""
+
+import json
+import os
+import socket
+import urllib.request
+from pathlib import Path
+
+MIB = 2**20
+MEMORY_LIMITS = (  # of the container: cgroup v2, cgroup v1
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
+ASK_TIMEOUT_S = 1.0
+
+
+def total_memory() -> int:
+    """Memory of the machine, bytes."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def memory_limit(files: tuple[Path, ...] = MEMORY_LIMITS) -> int | None:
+    """The container's memory limit, bytes; None where there is none below the machine's memory."""
+    for file in files:
+        try:
+            limit = int(file.read_text())
+        except (OSError, ValueError):  # another version of cgroups, or "max"
+            continue
+        return limit if limit < total_memory() else None
+    return None
+
+
+def who_listens(host: str, port: int) -> str | None:
+    """Say what keeps the service from listening on `host`:`port`; None where nothing does."""
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    with socket.socket(family, kind, protocol) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does
+        try:
+            probe.bind(address)
+        except PermissionError:
+            return "needs more rights than this process has"
+        except OSError as error:
+            return "is this service's" if _is_ours(port) else f"is taken ({error.strerror})"
+    return None
+
+
+def _is_ours(port: int) -> bool:
+    """Whether what listens on this machine answers as this service does."""
+    try:
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{port}/readyz", timeout=ASK_TIMEOUT_S
+        ) as answer:
+            return "predicted_wait_ms" in json.load(answer)
+    except (OSError, ValueError):
+        return False
