@@ -33,7 +33,7 @@ from models.preprocess import composite, summarise, to_tensor
 
 log = logging.getLogger("app.pipeline")
 
-GENERATOR = "photo2cartoon-starter-lite"
+GENERATOR = "photo2cartoon-lite"
 DETECTION_LONG_SIDE = 1280  # px; the detectors shrink the photo to 384 anyhow
 
 GPU_BATCH = 16  # largest batch on a GPU, where the settings leave it open

@@ -129,7 +129,7 @@ def test_batches_are_counted_by_size(photo: bytes) -> None:
         client.post("/cartoonize/batch", files=photos(photo, photo, photo))
         series = scrape(client)
         text = client.get("/metrics").text
-    for model in ("selfie", "photo2cartoon-starter-lite"):
+    for model in ("selfie", "photo2cartoon-lite"):
         assert series[f"p2c_batch_size_sum|{model}"] == 3
         assert 1 <= series[f"p2c_batch_size_count|{model}"] <= 3
         assert 0.5 < series[f"p2c_batch_fill_ratio|{model}"] <= 1

@@ -101,7 +101,7 @@ def test_what_it_refuses(
 
 
 def test_a_generator_of_ones_own(tmp_path: Path) -> None:
-    embedded = load_manifest()["photo2cartoon-starter-lite"].path
+    embedded = load_manifest()["photo2cartoon-lite"].path
     own = tmp_path / "mine.onnx"
     own.write_bytes(embedded.read_bytes())
     cartoon = Photo2CartoonPredictor(None, weight_path=own).run(PHOTO)

@@ -36,7 +36,7 @@ def test_verify(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_show() -> None:
-    shown = RUN.invoke(cli.app, ["models", "show", "photo2cartoon-starter-lite"]).stdout
+    shown = RUN.invoke(cli.app, ["models", "show", "photo2cartoon-lite"]).stdout
     assert "input: input float32 (N, 3, 256, 256) NCHW RGB -1..1: aligned portrait" in shown
     shown = RUN.invoke(cli.app, ["models", "show", "minivision-onnx"]).stdout
     assert "sha256: unknown" in shown

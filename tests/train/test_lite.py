@@ -100,8 +100,8 @@ def test_a_trained_checkpoint_is_served(recipe: str, tmp_path: Path, photo: byte
     assert len(drawn) == (6 if recipe == "published" else 3)
 
 
-def test_the_starter_has_this_architecture() -> None:
-    """Weights of the prototype's generator: as many, of the same sizes."""
+def test_the_embedded_one_has_this_architecture() -> None:
+    """As many weights in the file as in the network."""
     import onnx  # noqa: PLC0415
 
     from app.pipeline import GENERATOR  # noqa: PLC0415
