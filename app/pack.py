@@ -5,13 +5,12 @@ files that were found and read here. Which file is what is told by its shapes, a
 does (`model_zoo/model_zoo.py`, `ModelRouter`): a pack says nothing else about its files.
 """
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from models.manifest import ManifestError, Model, TensorContract
+from models.manifest import ManifestError, Model, TensorContract, operators_file
 
 INSTALL = "pip install --require-hashes --no-deps -r requirements/insightface.txt"
 KEYPOINT_OUTPUTS = (9, 15)  # of three or five strides: scores, boxes, keypoints
@@ -119,16 +118,9 @@ def describe(path: Path, role: Literal["detector", "landmarks"]) -> Model:
     inputs, outputs = _read_ends(path)
     if any(tensor.type.tensor_type.elem_type != FLOAT32 for tensor in (*inputs, *outputs)):
         raise PackError(f"P2C_INSIGHTFACE_PACK: {path} does not take and give float32")
-    content = path.read_bytes()
     return Model(
-        name=path.stem,
+        **operators_file(path),
         role=role,
-        path=path,
-        sha256=hashlib.sha256(content).hexdigest(),
-        size_bytes=len(content),
-        licence="the operator's",
-        source="the operator's",
-        made_by="the operator's",
         inputs=tuple(_contract(tensor, "NCHW", role) for tensor in inputs),
         outputs=tuple(_contract(tensor, "-", role) for tensor in outputs),
     )

@@ -56,7 +56,7 @@ def run(
         faces=faces, compose=compose, background=background, format=output_format, quality=quality
     )
     targets, options = _plan_outputs(photos, output, options)
-    pipeline = load_pipeline()
+    pipeline = load_pipeline(read_settings())
     failed = [photo for photo in photos if not _run_one(pipeline, photo, targets[photo], options)]
     if failed:
         raise typer.Exit(1)
@@ -96,8 +96,9 @@ def bulk(
     places = plan_targets(photos, source, target, SUFFIXES[options.format or "png"])
     mine = [photo for photo in photos if part.has(str(photo.relative_to(source)))]
     targets = {photo: places[photo] for photo in mine}
-    pipeline = load_pipeline()
-    threads = pipeline.lanes(read_settings().threads or available_cores())
+    settings = read_settings()
+    pipeline = load_pipeline(settings)
+    threads = pipeline.lanes(settings.threads or available_cores())
     work = run_bulk(pipeline, targets, source, options, threads=threads, again=again)
     outcomes: list[Outcome] = []
     try:
@@ -155,8 +156,9 @@ def prepare_data(
     items = plan(folders, out_folder, Split(test_share, test_cartoons, test_pairs, kept))
     if not items:
         raise typer.BadParameter("there is no picture in it", param_hint="PHOTOS")
-    pipeline = load_pipeline()
-    threads = pipeline.lanes(jobs or read_settings().threads or available_cores())
+    settings = read_settings()
+    pipeline = load_pipeline(settings)
+    threads = pipeline.lanes(jobs or settings.threads or available_cores())
     work = prepare(pipeline, items, out_folder, threads=threads, again=again)
     results: list[Prepared] = []
     try:

@@ -23,8 +23,8 @@ def count_up() -> Progress:
     return Progress(*columns, TimeRemainingColumn(), console=err)
 
 
-def load_pipeline() -> Pipeline:
-    settings = read_settings()
+def load_pipeline(settings: Settings) -> Pipeline:
+    """As `open_pipeline`, or the exit."""
     with told_in_one_line():
         return open_pipeline(settings)
 

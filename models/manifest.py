@@ -187,20 +187,21 @@ def describe_generator(path: Path, like: Model) -> Model:
         ManifestError: it cannot be read.
     """
     try:
-        content = path.read_bytes()
+        return replace(like, **operators_file(path), golden=None)
     except OSError as error:
         raise ManifestError(f"generator: cannot read {path}: {error}") from error
-    return replace(
-        like,
-        name=path.stem,
-        path=path,
-        sha256=hashlib.sha256(content).hexdigest(),
-        size_bytes=len(content),
-        licence="the operator's",
-        source="the operator's",
-        made_by="the operator's",
-        golden=None,
-    )
+
+
+def operators_file(path: Path) -> dict[str, Any]:
+    """What an entry says of a file that the operator brought, beside role and contract.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    content = path.read_bytes()
+    facts = {"path": path, "sha256": hashlib.sha256(content).hexdigest()}
+    words = dict.fromkeys(("licence", "source", "made_by"), "the operator's")
+    return {"name": path.stem, "size_bytes": len(content), **facts, **words}
 
 
 def load_model(path: Path) -> Model:
