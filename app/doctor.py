@@ -32,7 +32,7 @@ from app.runtime import (
     installed_runtimes,
 )
 from app.settings import PREFIX, Settings, explain
-from models.manifest import Model, describe_generator, load_manifest, load_model
+from models.manifest import Model, find_generator, load_manifest, load_model
 
 PACKAGES = ("opencv-python-headless", "numpy", "pillow", "pi-heif", "fastapi", "pydantic")
 MODULES = ("numpy", "cv2", "PIL", "pi_heif", "onnxruntime")  # with libraries that can be missing
@@ -192,16 +192,16 @@ def _check_models(report: Report) -> None:
             report.wrong(str(error), "install photo2cartoon again")
             continue
         report.add(model.name, f"{model.sha256[:12]} verified{'' if used else ', not used'}")
-    if settings.generator:
-        like = next(model for model in manifest.values() if model.role == "generator")
-        _add_own(report, "P2C_GENERATOR", lambda path: describe_generator(path, like))
+    generators = [model for model in manifest.values() if model.role == "generator"]
+    if not any(_is_used(model, settings) for model in generators):
+        _add_own(report, "P2C_GENERATOR", lambda path: find_generator(manifest, path))
     if settings.matte_model:
         _add_own(report, "P2C_MATTE_MODEL", load_model)
 
 
 def _is_used(model: Model, settings: Settings) -> bool:
     replaced = {
-        "generator": settings.generator is not None,
+        "generator": model.name != str(settings.generator),
         "matte": settings.matte_model is not None,
         "detector": settings.detector != "embedded",
     }

@@ -28,12 +28,11 @@ from app.scene import lay_back
 from app.scrfd import Landmarks106, ScrfdFinder
 from app.settings import Settings
 from app.ticket import Ticket
-from models.manifest import ManifestError, Model, describe_generator, load_manifest, load_model
+from models.manifest import ManifestError, Model, find_generator, load_manifest, load_model
 from models.preprocess import composite, summarise, to_tensor
 
 log = logging.getLogger("app.pipeline")
 
-GENERATOR = "photo2cartoon-lite"
 DETECTION_LONG_SIDE = 1280  # px; the detectors shrink the photo to 384 anyhow
 
 GPU_BATCH = 16  # largest batch on a GPU, where the settings leave it open
@@ -276,9 +275,7 @@ def open_drawer(settings: Settings, manifest: dict[str, Model], device: Device) 
         ManifestError, RuntimeProblem: as `open_pipeline`.
     """
     matte = load_model(settings.matte_model) if settings.matte_model else manifest["selfie"]
-    generator = manifest[GENERATOR]
-    if settings.generator:
-        generator = describe_generator(settings.generator, generator)
+    generator = find_generator(manifest, settings.generator)
     largest = settings.max_batch or (GPU_BATCH if device.on_gpu else 1)
 
     def shared(network: Network) -> Network:

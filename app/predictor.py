@@ -42,18 +42,20 @@ class Photo2CartoonPredictor:
         Args:
             output_path: folder for `p2c_photo.png` and `p2c_cartoon.png`, made at the first run;
                 None writes nothing.
-            weight_path: a generator of your own. An ONNX file (`input` float32 `(N, 3, S, S)`
-                RGB -1..1, `output` alike) is used as it is; minivision's `.pt` and Paddle's
-                `.pdparams` are converted first, once, into an ONNX file beside them, which needs
-                torch. None takes the embedded one.
+            weight_path: `photo2cartoon` or `photo2cartoon-lite`, which come along, or a generator
+                of your own. An ONNX file (`input` float32 `(N, 3, S, S)` RGB -1..1, `output` alike)
+                is used as it is; minivision's `.pt` and Paddle's `.pdparams` are converted first,
+                once, into an ONNX file beside them, which needs torch. None: what the settings say.
 
         Raises:
             ManifestError: a model is missing, or is not what it has to be.
             ValueError: the weights cannot be converted; it says why.
         """
         self.output_path = None if output_path is None else Path(output_path)
-        generator = None if weight_path is None else to_onnx(Path(weight_path))
-        self.pipeline = open_pipeline(Settings(generator=generator))
+        settings = (
+            Settings() if weight_path is None else Settings(generator=to_onnx(Path(weight_path)))
+        )
+        self.pipeline = open_pipeline(settings)
 
     def run(self, image: Photo, **options: Any) -> NDArray[np.uint8]:
         """Draw the largest face of a photo, or what `options` say (`app.options.Options`).
@@ -89,12 +91,14 @@ class Photo2CartoonPredictor:
 def to_onnx(weights: Path) -> Path:
     """Return `weights` as an ONNX file: itself, or what `models.convert` makes of it beside it.
 
+    A name without a suffix is one of the manifest's, and stays as it is.
+
     The converter runs in a process of its own: it imports torch, and this process never does.
 
     Raises:
         ValueError: it is refused, or torch is missing.
     """
-    if weights.suffix.lower() == ".onnx":
+    if weights.suffix.lower() in ("", ".onnx"):
         return weights
     target = weights.with_suffix(".onnx")
     if target.exists() and target.stat().st_mtime >= weights.stat().st_mtime:

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "P2C_"
+GENERATOR = "photo2cartoon-lite"  # of those in the manifest, the one for a CPU
 
 
 def _read_number(value: Any) -> Any:
@@ -86,8 +87,9 @@ class Settings(BaseSettings):
     min_face_px: int = Field(
         32, ge=1, description="Smallest face, px of its longer side; smaller is refused with 422."
     )
-    generator: Path | None = Field(
-        None, description="A generator (ONNX) in place of the embedded one (docs/method.md)."
+    generator: Path = Field(
+        Path(GENERATOR),
+        description="A generator: its name in the manifest, or a file (ONNX) of yours.",
     )
     matte_model: Path | None = Field(
         None, description="A matte network (ONNX) in place of the embedded one (docs/method.md)."

@@ -177,19 +177,29 @@ def load_manifest(path: Path = MANIFEST_PATH) -> dict[str, Model]:
     return by_name
 
 
-def describe_generator(path: Path, like: Model) -> Model:
-    """Return an entry for an operator's own generator: the contract of `like`, the file's digest.
+def find_generator(manifest: dict[str, Model], asked: str | Path) -> Model:
+    """Return the entry of a generator: of one that comes along, or one for an operator's file.
 
-    All photo2cartoon generators have one contract, so the file alone will do. The digest is what is
-    there now; it says which file answered, and that it did not change while it was loaded.
+    All photo2cartoon generators have one contract, so of a file that alone will do. The digest is
+    what is there now; it says which file answered, and that it did not change while it was loaded.
+
+    Args:
+        manifest: what comes along.
+        asked: a name in it, or a file. A name wins; a file of the same name is `./NAME`.
 
     Raises:
-        ManifestError: it cannot be read.
+        ManifestError: it is no name of a generator, and no file that can be read.
     """
+    ours = {name: model for name, model in manifest.items() if model.role == "generator"}
+    if str(asked) in ours:
+        return ours[str(asked)]
+    like = next(iter(ours.values()))
     try:
-        return replace(like, **operators_file(path), golden=None)
+        return replace(like, **operators_file(Path(asked)), golden=None)
     except OSError as error:
-        raise ManifestError(f"generator: cannot read {path}: {error}") from error
+        raise ManifestError(
+            f"generator: cannot read {asked}, which is none of {', '.join(ours)} either: {error}"
+        ) from error
 
 
 def operators_file(path: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from app.binding import BoundNetwork
 from app.runtime import RuntimeProblem
+from app.settings import GENERATOR
 from benchmarks.gpu.networks import (
     Asked,
     Variant,
@@ -27,7 +28,7 @@ MIN_ROUNDS = 3
 
 
 def generator(
-    full: Annotated[Path | None, typer.Argument(help="float32, ONNX; default: embedded.")] = None,
+    full: Annotated[str, typer.Argument(help="float32: by name, or a file.")] = GENERATOR,
     half: Annotated[Path | None, typer.Option(help="The same by `convert --half`.")] = None,
     provider: Annotated[Asked, typer.Option()] = "auto",
     device_id: Annotated[int, typer.Option(min=0)] = 0,

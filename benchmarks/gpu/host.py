@@ -14,8 +14,8 @@ from app.device import CPU
 from app.drawer import Cut, Drawer, FusedDrawer, StagedDrawer
 from app.onnx import Array, OnnxNetwork
 from app.options import Options
-from app.pipeline import GENERATOR, finish, open_fused, open_pipeline
-from app.settings import Settings
+from app.pipeline import finish, open_fused, open_pipeline
+from app.settings import GENERATOR, Settings
 from app.ticket import Ticket
 from benchmarks.gpu.networks import console
 from benchmarks.stages import EXAMPLE

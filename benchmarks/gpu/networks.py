@@ -10,9 +10,8 @@ from rich.console import Console
 from app.binding import BoundNetwork
 from app.device import Device
 from app.gpu import read_gpu
-from app.pipeline import GENERATOR
 from app.runtime import choose_provider
-from models.manifest import Model, describe_generator, load_manifest
+from models.manifest import Model, find_generator, load_manifest
 
 Asked = Literal["auto", "cpu", "cuda", "tensorrt"]
 
@@ -42,10 +41,9 @@ def open_device(provider: str, device_id: int = 0) -> Device:
     return device
 
 
-def describe_model(path: Path | None) -> Model:
-    """The entry of a generator's file; None is the embedded one."""
-    embedded = load_manifest()[GENERATOR]
-    return describe_generator(path, embedded) if path else embedded
+def describe_model(asked: str | Path) -> Model:
+    """The entry of a generator: by its name in the manifest, or of a file."""
+    return find_generator(load_manifest(), asked)
 
 
 def list_variants(

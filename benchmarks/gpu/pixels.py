@@ -16,7 +16,7 @@ from app.device import CPU
 from app.errors import Problem
 from app.options import Options
 from app.pipeline import Pipeline, open_fused, open_pipeline
-from app.settings import Settings
+from app.settings import GENERATOR, Settings
 from app.ticket import Ticket
 from benchmarks.gpu.networks import Asked, Variant, console, describe_model, open_device
 from benchmarks.gpu.networks import open_network as open_variant
@@ -28,7 +28,7 @@ MEAN_LIMIT, LARGEST_LIMIT = 1.0, 8.0  # grey levels: models.half's own gate
 
 
 def pixels(
-    full: Annotated[Path, typer.Argument(help="The generator in float32, ONNX.")],
+    full: Annotated[str, typer.Argument(help="The generator in float32: by name, or a file.")],
     half: Annotated[Path, typer.Argument(help="The same by `convert --half`.")],
     photos: Annotated[Path, typer.Argument(help="Folder of photos with faces.")],
     provider: Annotated[Asked, typer.Option()] = "auto",
@@ -77,7 +77,7 @@ def invariance(
     """One face alone, and in batches of every size at the first and last place, among others."""
     device = open_device(provider, device_id)
     manifest = load_manifest()
-    network = open_fused(manifest["selfie"], describe_model(None), device, largest)
+    network = open_fused(manifest["selfie"], describe_model(GENERATOR), device, largest)
     pipeline = open_pipeline(Settings(provider="cpu"))
     faces = np.stack(list(islice(_crops(pipeline, photos), count)))
     alone = [network.run(face[None]) for face in faces]

@@ -17,9 +17,9 @@ from rich.table import Table
 
 from app.lanes import available_cores
 from app.pipeline import open_pipeline
-from app.settings import Settings
+from app.settings import GENERATOR, Settings
 from benchmarks.decode import SIZES, make_jpeg
-from benchmarks.gpu.networks import Asked, console
+from benchmarks.gpu.networks import Asked, console, describe_model
 from benchmarks.serving.bare import measure
 from benchmarks.serving.load import Generator, Load, Photo
 from benchmarks.serving.process import end_on_sigterm, free_port, our_command, running
@@ -34,7 +34,7 @@ def service(
     photo: Annotated[Path, typer.Argument(help="A photo with a face.")] = EXAMPLE,
     provider: Annotated[Asked, typer.Option()] = "auto",
     device_id: Annotated[int, typer.Option(min=0)] = 0,
-    generator: Annotated[Path | None, typer.Option(help="A generator; default: embedded.")] = None,
+    generator: Annotated[str, typer.Option(help="By name, or a file.")] = GENERATOR,
     jobs: Annotated[int, typer.Option(min=20, help="Photos of each measurement.")] = 4000,
     senders: Annotated[int, typer.Option(min=1, help="Processes that send.")] = 2,
     as_it_is: Annotated[bool, typer.Option(help="Do not enlarge it to 2 MP.")] = False,
@@ -45,8 +45,9 @@ def service(
     queue or limits. The event loop's share is the CPU time of its thread.
     """
     end_on_sigterm()
+    own = describe_model(generator).path.resolve()
     data = photo.read_bytes() if as_it_is else make_jpeg(photo, SIZES["2 MP"], progressive=False)
-    settings = Settings(provider=provider, device_id=device_id, generator=generator)
+    settings = Settings(provider=provider, device_id=device_id, generator=own)
     # In a process of its own, whose GPU memory is free again afterwards.
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as apart:
         bare, lanes, about = apart.submit(work_in_process, settings, data, jobs).result()
@@ -55,8 +56,8 @@ def service(
     for name, figure in about.items():
         table.add_row(name, figure)
     environment = {"P2C_PROVIDER": provider, "P2C_DEVICE_ID": str(device_id)}
-    environment |= {"P2C_MAX_QUEUE": "512", "P2C_DEADLINE_MS": str(PATIENCE_MS)}
-    environment |= {"P2C_GENERATOR": str(generator.resolve())} if generator else {}
+    environment |= {"P2C_GENERATOR": str(own), "P2C_MAX_QUEUE": "512"}
+    environment |= {"P2C_DEADLINE_MS": str(PATIENCE_MS)}
     rate, about = serve(data, environment, jobs, senders, 2 * lanes)
     table.add_row("over HTTP", f"{rate:.1f} photos/s")
     table.add_row("of in process", f"{rate / bare:.2f}")

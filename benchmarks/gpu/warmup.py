@@ -2,7 +2,6 @@
 
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated, get_args
 
 import typer
@@ -10,13 +9,14 @@ from rich.table import Table
 
 from app.device import ConvSearch
 from app.pipeline import open_fused
+from app.settings import GENERATOR
 from benchmarks.gpu.generator import run_of
 from benchmarks.gpu.networks import Asked, console, describe_model, open_device
 from models.manifest import load_manifest
 
 
 def warmup(
-    model: Annotated[Path | None, typer.Argument(help="A generator; default: embedded.")] = None,
+    model: Annotated[str, typer.Argument(help="A generator: by name, or a file.")] = GENERATOR,
     provider: Annotated[Asked, typer.Option()] = "auto",
     device_id: Annotated[int, typer.Option(min=0)] = 0,
     largest: Annotated[int, typer.Option(help="Largest batch.")] = 32,

@@ -12,7 +12,7 @@ from app.cudart import CudaError, Cudart, open_cudart
 from app.device import CPU, Device
 from app.fuse import fuse
 from app.onnx import OnnxNetwork
-from app.pipeline import GENERATOR
+from app.settings import GENERATOR
 from models.manifest import load_manifest
 
 

@@ -14,7 +14,7 @@ from app import doctor, runtime
 from app.cli import app
 from app.doctor import examine
 from app.machine import MIB, memory_limit, total_memory, who_listens
-from app.pipeline import GENERATOR
+from app.settings import GENERATOR
 from models.manifest import load_manifest
 from tests.conftest import ROOT, Server
 from tests.packs import write_detector

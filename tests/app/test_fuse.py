@@ -18,9 +18,10 @@ from app.errors import UnusableOutput
 from app.fuse import NotFusable, fuse
 from app.onnx import OnnxNetwork
 from app.options import Options
-from app.pipeline import GENERATOR, Pipeline, finish, open_fused
+from app.pipeline import Pipeline, finish, open_fused
+from app.settings import GENERATOR
 from app.ticket import Ticket
-from models.manifest import ManifestError, describe_generator, load_manifest
+from models.manifest import ManifestError, find_generator, load_manifest
 
 MANIFEST = load_manifest()
 MATTE = MANIFEST["selfie"]
@@ -147,7 +148,7 @@ def test_no_drawing_is_noticed(
     content = onnx.helper.make_model(graph, opset_imports=opset, ir_version=10).SerializeToString()
     path = tmp_path / "flat.onnx"
     path.write_bytes(content)
-    model, joined = fuse(MATTE, describe_generator(path, MANIFEST[GENERATOR]))
+    model, joined = fuse(MATTE, find_generator(MANIFEST, path))
     drawer = FusedDrawer(OnnxNetwork(model, CPU, joined))
     image, (cut,) = pipeline.find(photo, Options(), Ticket())
     with pytest.raises(UnusableOutput):
@@ -170,7 +171,7 @@ def test_networks_that_do_not_fit_are_not_joined(tmp_path: Path) -> None:
     path = tmp_path / "nonsense.onnx"
     path.write_bytes(b"nonsense")
     with pytest.raises(NotFusable, match="onnx"):
-        fuse(MATTE, describe_generator(path, MANIFEST[GENERATOR]))
+        fuse(MATTE, find_generator(MANIFEST, path))
 
 
 def test_a_gpu_that_answers_nothing_ends_its_thread(

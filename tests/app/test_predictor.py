@@ -100,6 +100,13 @@ def test_what_it_refuses(
         predictor.run(image)  # type: ignore[arg-type]
 
 
+def test_a_generator_by_its_name() -> None:
+    predictor = Photo2CartoonPredictor(None, weight_path="photo2cartoon-lite")
+    assert predictor.pipeline.models[-1] == load_manifest()["photo2cartoon-lite"]
+    with pytest.raises(ManifestError, match="none of photo2cartoon-lite"):
+        Photo2CartoonPredictor(None, weight_path="selfie")
+
+
 def test_a_generator_of_ones_own(tmp_path: Path) -> None:
     embedded = load_manifest()["photo2cartoon-lite"].path
     own = tmp_path / "mine.onnx"

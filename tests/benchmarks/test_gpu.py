@@ -10,8 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from app.device import CPU, Device
-from app.pipeline import GENERATOR
 from app.runtime import RuntimeProblem
+from app.settings import GENERATOR
 from benchmarks.gpu.__main__ import app
 from benchmarks.gpu.networks import list_variants, open_device
 from benchmarks.gpu.roofline import Ceiling, Work, count_work, measure_ceiling

@@ -104,7 +104,7 @@ def test_the_embedded_one_has_this_architecture() -> None:
     """As many weights in the file as in the network."""
     import onnx  # noqa: PLC0415
 
-    from app.pipeline import GENERATOR  # noqa: PLC0415
+    from app.settings import GENERATOR  # noqa: PLC0415
     from models.manifest import load_manifest  # noqa: PLC0415
 
     model = onnx.load(str(load_manifest()[GENERATOR].path))
