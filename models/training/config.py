@@ -172,6 +172,8 @@ class FastWeights(Section):
     """Weights of the terms; 0 leaves a term out and saves its cost."""
 
     adversarial: Weight = 0.5
+    adversarial_from: Annotated[int, Field(ge=0)] = 0
+    adversarial_ramp: Count = 1
     pixel_judge: Weight = 1.0
     content: Weight = 0.7
     landmarks: Weight = 4.0

@@ -64,6 +64,7 @@ class Batch:
         same: drawings that have to stay as they are.
         judged_real: what the judges are shown as real.
         judge_pairs: whether the judges see what was drawn of the pairs, or of the photos.
+        judges_share: of the judges' full weight, 0..1; at 0 they neither judge nor learn.
         rng: of the step.
     """
 
@@ -76,6 +77,7 @@ class Batch:
     same: Tensor | None
     judged_real: Tensor
     judge_pairs: bool
+    judges_share: float
     rng: torch.Generator
 
 
@@ -172,11 +174,7 @@ class Fast:
         with self.fabric.autocast():
             seen = self._see(batch, made)
 
-        judged = self._judge(lambda: self.judge_terms(batch, seen))
-        self._optim_d.zero_grad(set_to_none=True)
-        self.fabric.backward(judged[TOTAL])
-        self._optim_d.step()
-
+        judged = self._teach_judges(batch, seen) if batch.judges_share else {}
         for parameter in self._learns:  # their gradients would be thrown away
             parameter.requires_grad_(False)
         with self.fabric.autocast():
@@ -188,7 +186,19 @@ class Fast:
             parameter.requires_grad_(True)
         self._follow(number)
         terms = {name: value.detach() for name, value in drawn.items() if name != TOTAL}
-        return terms | {"d": judged[TOTAL].detach(), "g": drawn[TOTAL].detach()}
+        return terms | judged | {"g": drawn[TOTAL].detach()}
+
+    def _teach_judges(self, batch: Batch, seen: Seen) -> Terms:
+        judged = self._judge(lambda: self.judge_terms(batch, seen))
+        self._optim_d.zero_grad(set_to_none=True)
+        self.fabric.backward(judged[TOTAL])
+        self._optim_d.step()
+        return {"d": judged[TOTAL].detach()}
+
+    def _judges_share(self, number: int) -> float:
+        """0 while the photo is learnt first, then up to 1."""
+        begun = number - self.w.adversarial_from
+        return min(1.0, max(0.0, begun / self.w.adversarial_ramp))
 
     def _enter_stage(self, number: int) -> Stage:
         """The stage of this step; its pictures are packed when it begins."""
@@ -260,6 +270,7 @@ class Fast:
             plain, regions, target, pair_plain, pair_regions, same,
             judged_real=augment.for_judges(real, how, rng),
             judge_pairs=target is not None and number % 2 == 0,
+            judges_share=self._judges_share(number),
             rng=rng,
         )  # fmt: skip
 
@@ -306,8 +317,6 @@ class Fast:
         weigh = losses.landmark_weights
         free = made[:count]
         terms = {
-            "adversarial": losses.hinge_taken_for_real(self._heads(seen.made))
-            - w.pixel_judge * self.pixel(seen.judged).mean(),
             "content": losses.sum_of(
                 *(
                     losses.content_apart(
@@ -319,7 +328,11 @@ class Fast:
                 )
             ),
         }
-        weights = {"adversarial": w.adversarial, "content": w.content}
+        weights = {"content": w.content}
+        if batch.judges_share:
+            taken = losses.hinge_taken_for_real(self._heads(seen.made))
+            terms["adversarial"] = taken - w.pixel_judge * self.pixel(seen.judged).mean()
+            weights["adversarial"] = w.adversarial * batch.judges_share
         if w.colour:
             terms["colour"] = losses.colours_apart(
                 free, batch.plain, w.colour_darker, w.colour_lighter, w.colour_hue

@@ -84,10 +84,13 @@ def test_terms_come_and_go_with_their_weights(data: Path) -> None:
 def test_the_total_is_the_weighted_sum(data: Path) -> None:
     weights = {"content": 2.0, "adversarial": 3.0, "colour": 5.0, "pair_pixels": 7.0,
                "pair_features": 11.0, "identity": 13.0, "identity_every": 1}  # fmt: skip
-    run = recipe(config(data, weights=weights))
-    terms = run.step(1)
-    total = sum(float(terms[name]) * weight for name, weight in weights.items() if name in terms)
-    assert float(terms["g"]) == pytest.approx(total, rel=1e-5)
+    run = recipe(config(data, weights=weights | {"adversarial_from": 1, "adversarial_ramp": 2}))
+    for step, adversarial in ((1, 0.0), (2, 1.5), (3, 3.0), (4, 3.0)):
+        terms = run.step(step)
+        weights["adversarial"] = adversarial
+        assert ("adversarial" in terms) == ("d" in terms) == (step > 1)
+        total = sum(float(terms[key]) * weight for key, weight in weights.items() if key in terms)
+        assert float(terms["g"]) == pytest.approx(total, rel=1e-5)
 
 
 def test_judges_and_generator_learn_apart(data: Path) -> None:
