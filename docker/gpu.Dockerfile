@@ -36,7 +36,7 @@ COPY LICENSE NOTICE ./
 COPY app app
 COPY models models
 # MALLOC_ARENA_MAX: glibc would keep the largest picture of every thread for ever.
-# P2C_PROVIDER: this image is for GPUs; without one it says so and ends.
+# P2C_PROVIDER: this image is for GPUs; without one it says so and ends. P2C_GENERATOR: the whole network.
 # NVIDIA_*: the container toolkit mounts the driver's compute libraries, and refuses to start the
 # container where the driver is too old.
 ENV PATH=/opt/venv/bin:$PATH \
@@ -47,6 +47,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility \
     NVIDIA_REQUIRE_CUDA="cuda>=13.0" \
     P2C_PROVIDER=cuda \
+    P2C_GENERATOR=photo2cartoon \
     P2C_HOST=0.0.0.0
 USER 10001:10001
 # The first run as that user: every model is here, whole, and readable.

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
 
 from app.cli import app
+from models.checkpoint import read_checkpoint
+from models.export import TOLERANCE, face_like, run_onnx
 from models.generator import Generator
+from models.manifest import load_manifest
 from models.train import main
 from models.training.checkpoint import read_run
 from tests.train import files, nets, toy
@@ -110,3 +114,12 @@ def test_the_command_line_passes_everything_on(data: Path, tmp_path: Path) -> No
     shown = CliRunner().invoke(app, ["train", "--help"])
     assert shown.exit_code == 0
     assert "--max-minutes" in shown.output
+
+
+def test_the_network_that_comes_along_can_be_trained_on() -> None:
+    """Its ONNX file gives all of its weights back: they draw what the file draws."""
+    path = load_manifest()["photo2cartoon"].path
+    photo = face_like(1, 256)
+    with torch.no_grad():
+        drawn = read_checkpoint(path).generator()(torch.from_numpy(photo)).image.numpy()
+    assert np.abs(drawn - run_onnx(path.read_bytes(), photo)).max() <= TOLERANCE
