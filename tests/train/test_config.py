@@ -86,7 +86,7 @@ def test_what_is_wrong_is_named(given: object, words: str) -> None:
     [
         ("seed", "key=value"),
         ("sead=1", "no key 'sead'; there is: output_dir"),
-        ("stages.2.img_size=64", "no key '2'; there is: 0, 1"),
+        ("stages.3.img_size=64", "no key '3'; there is: 0, 1, 2"),
         ("seed.deeper=1", "no key 'deeper'"),
         ("seed=__import__('os').getcwd()", "seed"),  # a text, and a text is no seed
         ("seed=[1", "not YAML"),
