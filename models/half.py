@@ -47,10 +47,13 @@ def half_distance(content: bytes, net: nn.Module, side: int) -> float:
     """How much of its allowance the file uses: 1 is the limit, inf is for NaN.
 
     The larger of mean difference / MEAN_TOLERANCE and largest difference / LARGEST_TOLERANCE, over
-    drawn portraits, a white picture, a black one and one of saturated squares.
+    drawn portraits, a white picture and a black one with one small square in them, and one of
+    saturated squares. Without the square nothing would be compared but rounding: a picture of one
+    colour has no variance, and each normalisation divides by sqrt(EPS).
     """
     flat = np.ones((3, 3, side, side), np.float32)
     flat[1] = -1
+    flat[:2, :, :SQUARE, :SQUARE] *= -1
     squares = np.random.default_rng(0).choice([-1.0, 1.0], (3, side // SQUARE, side // SQUARE))
     flat[2] = squares.repeat(SQUARE, 1).repeat(SQUARE, 2)
     photos = np.concatenate((face_like(5, side), flat))
