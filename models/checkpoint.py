@@ -73,7 +73,7 @@ class Checkpoint:
             net = LiteGenerator(self.ngf, self.n_blocks)
         else:
             net = Generator(self.ngf, self.img_size, self.light)
-        net.load_state_dict({name: torch.from_numpy(w) for name, w in self.weights.items()})
+        net.load_state_dict({name: torch.tensor(w) for name, w in self.weights.items()})
         return net.eval()
 
 

@@ -10,6 +10,7 @@ import torch
 from models.checkpoint import Checkpoint
 from models.convert import Form, Provenance, choose_form, convert
 from models.export import Picture, run_onnx
+from models.manifest import load_manifest
 from models.pixels import TOLERANCE, PixelGenerator, draw, drawn_rgba
 from models.weights_error import WeightsError
 from tests.train import files, nets
@@ -84,3 +85,10 @@ def test_switches() -> None:
     for two in ((True, True, True), (False, True, False), (False, False, True)):
         with pytest.raises(WeightsError, match="exclude each other"):
             choose_form(*two)
+
+
+def test_the_network_that_comes_along_becomes_half(tmp_path: Path) -> None:
+    """Trained weights pass the gate; random ones say nothing of a picture without contrast."""
+    source = load_manifest()["photo2cartoon"].path
+    done = convert(source, tmp_path / "half.onnx", Provenance("half"), form="half")
+    assert done.distance < 0.5
