@@ -11,9 +11,9 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from starlette.responses import JSONResponse
 
-from app.encode import SUFFIXES
 from app.engine import Engine
 from app.errors import InternalError, PhotoMissing, Problem, TooManyPhotos
+from app.formats import SUFFIXES
 from app.metrics import Metrics
 from app.openapi import BATCH
 from app.options import Options

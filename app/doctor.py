@@ -20,8 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from app.lanes import available_cores
-from app.machine import MIB, memory_limit, total_memory, who_listens
+from app.machine import MIB, available_cores, memory_limit, total_memory, who_listens
 from app.runtime import (
     Finding,
     RuntimeProblem,
@@ -259,7 +258,7 @@ def _check_start(report: Report) -> None:
     if report.findings:
         report.add("start", "not tried: see below")
         return
-    from app.pipeline import open_pipeline  # noqa: PLC0415 - needs what may be missing
+    from app.opening import open_pipeline  # noqa: PLC0415 - needs what may be missing
 
     since = time.perf_counter()
     pipeline = open_pipeline(report.settings)

@@ -3,25 +3,12 @@
 OpenCV encodes: its PNG is several times faster than Pillow's.
 """
 
-from typing import Literal
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-OutputFormat = Literal["png", "jpeg", "webp"]
-MEDIA_TYPES: dict[OutputFormat, str] = {
-    "png": "image/png",
-    "jpeg": "image/jpeg",
-    "webp": "image/webp",
-}
-SUFFIXES: dict[OutputFormat, str] = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}
-FORMATS_BY_SUFFIX: dict[str, OutputFormat] = {
-    ".png": "png",
-    ".jpg": "jpeg",
-    ".jpeg": "jpeg",
-    ".webp": "webp",
-}
+from app.formats import OutputFormat
+
 DEFAULT_QUALITY = 92
 
 

@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from app.encode import MEDIA_TYPES
 from app.errors import InvalidOption, Overloaded
 from app.etag import fingerprint, make_etag, matches
-from app.lanes import Lanes, available_cores
+from app.formats import MEDIA_TYPES
+from app.lanes import Lanes
+from app.machine import available_cores
 from app.options import Options
 from app.pipeline import Pipeline
 from app.results import Results

@@ -8,13 +8,11 @@ wait inside a `Batcher`; the cores are then shared out as permits.
 import asyncio
 import logging
 import math
-import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 from app.errors import DeadlinePassed, Draining, InternalError, Overloaded, Problem, WouldBeLate
@@ -25,20 +23,8 @@ log = logging.getLogger("app.lanes")
 
 T = TypeVar("T")
 
-CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 ON_TIME = 0.995  # share of the admitted that shall be done by their deadline
 STUCK_AFTER_S = 120.0  # one photo on one lane; a full queue of largest scenes stays well below
-
-
-def available_cores(quota_file: Path = CGROUP_QUOTA) -> int:
-    """Cores this process may use: its affinity, or a container's CPU quota where that is less."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    try:
-        quota, period = quota_file.read_text().split()
-        return max(1, min(cores, math.ceil(int(quota) / int(period))))
-    except (OSError, ValueError):  # no cgroup v2, or quota "max"
-        return cores
 
 
 @dataclass(slots=True, eq=False)
@@ -90,13 +76,13 @@ class Lanes:
         """Start the threads.
 
         Args:
-            threads: how many; 0 takes one per available core.
+            threads: how many.
             max_queue: most jobs that wait.
             cores: lanes that may compute at the same time, where there are more lanes; None: all.
             fastest_s: least time between two jobs that what the lanes share (a batched network)
                 allows, s.
         """
-        self.threads = threads or available_cores()
+        self.threads = threads
         self.max_queue = max_queue
         self.times = RunningTime()
         self.lateness = RunningQuantile(ON_TIME)

@@ -1,6 +1,7 @@
 """What this process may use of its machine, and who listens on a port of it."""
 
 import json
+import math
 import os
 import socket
 import urllib.request
@@ -11,7 +12,19 @@ MEMORY_LIMITS = (  # of the container: cgroup v2, cgroup v1
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
 )
+CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 ASK_TIMEOUT_S = 1.0
+
+
+def available_cores(quota_file: Path = CGROUP_QUOTA) -> int:
+    """Cores this process may use: its affinity, or a container's CPU quota where that is less."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    try:
+        quota, period = quota_file.read_text().split()
+        return max(1, min(cores, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):  # no cgroup v2, or quota "max"
+        return cores
 
 
 def total_memory() -> int:

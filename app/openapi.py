@@ -4,8 +4,8 @@ from typing import Any
 
 from starlette.responses import Response
 
-from app.encode import MEDIA_TYPES
 from app.errors import Problem
+from app.formats import MEDIA_TYPES
 from app.options import Options
 
 _PROBLEM = {

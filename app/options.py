@@ -5,8 +5,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from app.encode import OutputFormat
 from app.errors import InvalidOption
+from app.formats import OutputFormat
 
 
 class Options(BaseModel):

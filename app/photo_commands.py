@@ -1,4 +1,4 @@
-"""The commands that take photos: `run`, `bulk` and `prepare-data`."""
+"""The commands that draw photos: `run` and `bulk`."""
 
 import os
 from collections import Counter
@@ -16,12 +16,11 @@ from app.bulk import (
     write_pictures,
     write_report,
 )
-from app.encode import FORMATS_BY_SUFFIX, SUFFIXES, OutputFormat
 from app.errors import InvalidOption, Problem
-from app.lanes import available_cores
+from app.formats import FORMATS_BY_SUFFIX, SUFFIXES, OutputFormat
+from app.machine import available_cores
 from app.options import Options, parse_options
 from app.pipeline import Pipeline
-from app.prepare import Kind, Prepared, Split, plan, prepare
 from app.terminal import count_up, err, load_pipeline, out, read_settings
 
 
@@ -120,60 +119,6 @@ def bulk(
         out.print(f"{words}; report: {path}", markup=False)
     if counts["failed"]:
         raise typer.Exit(1)
-
-
-def prepare_data(
-    photos: Annotated[Path, typer.Argument(help="Folder of photos.", exists=True, file_okay=False)],
-    out_folder: Annotated[Path, typer.Argument(metavar="OUT", file_okay=False)],
-    cartoons: Annotated[
-        Path | None, typer.Option(help="Folder of drawings.", exists=True, file_okay=False)
-    ] = None,
-    pairs: Annotated[
-        Path | None,
-        typer.Option(help="Folder of pairs, photo left.", exists=True, file_okay=False),
-    ] = None,
-    test_share: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of the photos kept for testing, by name.")
-    ] = 0.05,
-    test_cartoons: Annotated[int, typer.Option(min=0, help="Last drawings by name, kept.")] = 0,
-    test_pairs: Annotated[int, typer.Option(min=0, help="Last pairs by name, kept.")] = 0,
-    holdout: Annotated[
-        Path | None, typer.Option(help="File of names kept for testing.", exists=True)
-    ] = None,
-    jobs: Annotated[int, typer.Option(min=0, help="Threads; 0: one a core.")] = 0,
-    again: Annotated[bool, typer.Option("--again", help="Do also what is done.")] = False,
-) -> None:
-    """Turn photos, drawings and pairs into training data; call again to go on where it stopped.
-
-    Exit code: 0 done (skipped.csv lists what had no face), 2 the call itself was wrong, 130 stopped
-    by Ctrl-C.
-    """
-    folders: dict[Kind, Path] = {"A": photos}
-    folders |= {"B": cartoons} if cartoons else {}
-    folders |= {"P": pairs} if pairs else {}
-    names = holdout.read_text(encoding="utf-8").split("\n") if holdout else []
-    kept = frozenset(name.strip() for name in names if name.strip())
-    items = plan(folders, out_folder, Split(test_share, test_cartoons, test_pairs, kept))
-    if not items:
-        raise typer.BadParameter("there is no picture in it", param_hint="PHOTOS")
-    settings = read_settings()
-    pipeline = load_pipeline(settings)
-    threads = pipeline.lanes(jobs or settings.threads or available_cores())
-    work = prepare(pipeline, items, out_folder, threads=threads, again=again)
-    results: list[Prepared] = []
-    try:
-        with count_up() as progress:
-            bar = progress.add_task("pictures", total=len(items))
-            for result in work:
-                results.append(result)
-                progress.advance(bar)
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
-    finally:
-        work.close()
-        counts = Counter(result.status for result in results)
-        words = ", ".join(f"{counts[status]} {status}" for status in ("done", "there", "skipped"))
-        out.print(f"{words}; {out_folder}", markup=False)
 
 
 def _read_shard(text: str) -> Shard:

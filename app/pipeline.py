@@ -3,39 +3,29 @@
 import logging
 import math
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from app.alignment import crop_face, estimate_alignment
 from app.batcher import Batcher
-from app.binding import BoundNetwork, DeviceLost
-from app.blazeface import BlazeFaceCascade
 from app.decode import decode_image, read_long_side
 from app.device import CPU, Device
-from app.drawer import Cut, Drawer, Drawing, FusedDrawer, StagedDrawer
+from app.drawer import Cut, Drawer, Drawing
 from app.encode import encode_image
 from app.errors import FaceTooSmall
 from app.face import Face, FaceDetector, select_faces
-from app.fuse import NotFusable, fuse
-from app.onnx import Network, OnnxNetwork
+from app.onnx import Network
 from app.options import Options
-from app.pack import read_pack
-from app.runtime import Finding, RuntimeProblem
 from app.scene import lay_back
-from app.scrfd import Landmarks106, ScrfdFinder
-from app.settings import Settings
 from app.ticket import Ticket
-from models.manifest import ManifestError, Model, find_generator, load_manifest, load_model
-from models.preprocess import composite, summarise, to_tensor
+from models.manifest import Model
+from models.preprocess import composite, to_tensor
 
 log = logging.getLogger("app.pipeline")
 
 DETECTION_LONG_SIDE = 1280  # px; the detectors shrink the photo to 384 anyhow
-
-GPU_BATCH = 16  # largest batch on a GPU, where the settings leave it open
 
 Image = NDArray[np.uint8]
 
@@ -212,95 +202,3 @@ def finish(image: Image, cuts: list[Cut], drawings: list[Drawing], options: Opti
             for drawing in drawings
         ]
     return [composite(drawing.cartoon, drawing.matte, options.colour) for drawing in drawings]
-
-
-def open_pipeline(settings: Settings) -> Pipeline:
-    """Load, verify and warm up the models.
-
-    Raises:
-        ManifestError: a model is missing, changed, or does not work.
-        RuntimeProblem: what the settings ask for does not run here.
-    """
-    cv2.setNumThreads(1)  # requests run side by side; threads inside OpenCV would only compete
-    device = Device.choose(settings)
-    log.info("device", extra={"fields": {"provider": device.provider, "why": device.why}})
-    manifest = load_manifest()
-    pipeline = Pipeline(
-        open_detector(settings, manifest, device),
-        open_drawer(settings, manifest, device),
-        max_pixels=settings.max_pixels,
-        min_face_px=settings.min_face_px,
-        device=device,
-    )
-    try:
-        pipeline.warm_up()
-    except (Exception, DeviceLost) as error:
-        pipeline.close()
-        if not device.on_gpu or isinstance(error, ManifestError | RuntimeProblem):
-            raise
-        what = f"the first run on {device.execution_provider} failed"
-        reason = str(error).strip().partition("\n")[0]
-        remedy = "a smaller P2C_MAX_BATCH takes less memory; photo2cartoon doctor says more"
-        raise RuntimeProblem(Finding(f"{what}: {reason}", remedy)) from error
-    return pipeline
-
-
-def open_detector(settings: Settings, manifest: dict[str, Model], device: Device) -> FaceDetector:
-    """Load what finds faces: the embedded cascade, or InsightFace's, verified by the same mesh.
-
-    The embedded networks run on the CPU, whatever draws: they are small (12 ms a photo on one core)
-    and one waits for the other, so that a GPU would launch many little kernels for one photo at a
-    time. SCRFD takes up to 10 GFLOP a photo and goes where the generator goes.
-
-    Raises:
-        ManifestError, RuntimeProblem: as `open_pipeline`; PackError where it is the pack.
-    """
-    mesh = OnnxNetwork(manifest["face_mesh"])
-    if settings.detector == "embedded" or settings.insightface_pack is None:
-        networks = (OnnxNetwork(manifest[name]) for name in ("face_short", "face_full"))
-        return FaceDetector(BlazeFaceCascade(*networks), mesh)
-    pack = read_pack(settings.insightface_pack)
-    fields = {"backend": "insightface", "pack": str(pack.folder), "models": pack.digests}
-    log.info("detector", extra={"fields": fields})
-    if device.on_gpu:  # two sizes, and no engine to wait minutes for
-        device = replace(device, provider="cuda", cuda_graphs=False)
-    landmarks = Landmarks106(pack.landmarks, device) if pack.landmarks else None
-    return FaceDetector(ScrfdFinder(pack.detector, device), mesh, landmarks)
-
-
-def open_drawer(settings: Settings, manifest: dict[str, Model], device: Device) -> Drawer:
-    """Load what draws: in stages on a CPU, as one graph on a GPU where that can be made.
-
-    Raises:
-        ManifestError, RuntimeProblem: as `open_pipeline`.
-    """
-    matte = load_model(settings.matte_model) if settings.matte_model else manifest["selfie"]
-    generator = find_generator(manifest, settings.generator)
-    largest = settings.max_batch or (GPU_BATCH if device.on_gpu else 1)
-
-    def shared(network: Network) -> Network:
-        if largest == 1 and not device.on_gpu:
-            return network
-        return Batcher(network, largest, settings.max_batch_wait_ms / 1000)
-
-    if device.on_gpu:
-        try:
-            return FusedDrawer(shared(open_fused(matte, generator, device, largest)))
-        except NotFusable as reason:
-            log.warning("in stages", extra={"fields": {"why": str(reason)}})
-    networks = (OnnxNetwork(model, device, largest=largest) for model in (matte, generator))
-    return StagedDrawer(*map(shared, networks))
-
-
-def open_fused(matte: Model, generator: Model, device: Device, largest: int) -> BoundNetwork:
-    """Load both networks as one graph, which must answer its self test as it does on the CPU.
-
-    Raises:
-        NotFusable: there is no such graph.
-        ManifestError, RuntimeProblem: as `open_pipeline`.
-    """
-    model, content = fuse(matte, generator)
-    reference = BoundNetwork(model, CPU, content, 1)
-    cartoon, mask, _ = map(summarise, reference.run(reference.probe()))
-    golden = (tuple(cartoon), tuple(mask), None)
-    return BoundNetwork(replace(model, golden=golden), device, content, largest)

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from app.encode import encode_image
+from app.opening import open_pipeline
 from app.options import Options
-from app.pipeline import finish, open_pipeline
+from app.pipeline import finish
 from app.settings import Settings
 from app.ticket import Ticket
 from models.preprocess import composite

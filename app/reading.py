@@ -10,7 +10,6 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
-from app.encode import MEDIA_TYPES, OutputFormat
 from app.errors import (
     InvalidOption,
     MalformedRequest,
@@ -19,6 +18,7 @@ from app.errors import (
     UnsupportedFormat,
     UploadTimeout,
 )
+from app.formats import MEDIA_TYPES, OutputFormat
 from app.options import Options, parse_options
 
 T = TypeVar("T")

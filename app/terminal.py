@@ -8,7 +8,8 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from app.pipeline import Pipeline, open_pipeline
+from app.opening import open_pipeline
+from app.pipeline import Pipeline
 from app.runtime import RuntimeProblem
 from app.settings import Settings, explain
 from models.manifest import ManifestError

@@ -20,7 +20,7 @@ from rich.table import Table
 from app.alignment import crop_face, estimate_alignment
 from app.decode import decode_image
 from app.face import Face
-from app.pipeline import open_pipeline
+from app.opening import open_pipeline
 from app.settings import Settings
 from benchmarks import upstream
 from benchmarks.stages import EXAMPLE, list_photos, read_photo

@@ -23,8 +23,9 @@ from rich.table import Table
 from app import pipeline as pipeline_module
 from app.drawer import Drawing
 from app.encode import encode_image
+from app.opening import open_pipeline
 from app.options import Options
-from app.pipeline import Pipeline, finish, open_pipeline
+from app.pipeline import Pipeline, finish
 from app.settings import Settings
 from app.ticket import Ticket
 from benchmarks.stages import EXAMPLE

@@ -19,7 +19,7 @@ from rich.table import Table
 
 from app.decode import decode_image
 from app.face import Face, FaceDetector
-from app.pipeline import open_pipeline
+from app.opening import open_pipeline
 from app.settings import Settings
 from app.warp import apply
 from benchmarks.stages import list_photos

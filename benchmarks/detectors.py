@@ -22,7 +22,8 @@ from rich.table import Table
 from app.alignment import Alignment, estimate_alignment
 from app.decode import decode_image
 from app.face import Face, FaceDetector
-from app.pipeline import DETECTION_LONG_SIDE, open_pipeline
+from app.opening import open_pipeline
+from app.pipeline import DETECTION_LONG_SIDE
 from app.scrfd import Landmarks106
 from app.settings import Settings
 from benchmarks.stages import list_photos

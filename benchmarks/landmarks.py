@@ -21,7 +21,7 @@ from rich.table import Table
 
 from app.decode import decode_image
 from app.face import CHIN_DROP
-from app.pipeline import open_pipeline
+from app.opening import open_pipeline
 from app.settings import Settings
 from benchmarks.stages import list_photos
 

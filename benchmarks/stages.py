@@ -19,7 +19,8 @@ from rich.table import Table
 from app.decode import decode_image
 from app.encode import encode_image
 from app.errors import Problem
-from app.pipeline import Pipeline, open_pipeline
+from app.opening import open_pipeline
+from app.pipeline import Pipeline
 from app.settings import Settings
 from app.ticket import Ticket
 

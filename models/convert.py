@@ -23,11 +23,12 @@ from torch import nn
 
 from models import half, pixels
 from models.checkpoint import NET, Checkpoint, read_checkpoint
-from models.export import TOLERANCE, Picture, export_onnx, parity, run_onnx, write_checked
+from models.export import TOLERANCE, export_onnx, parity, run_onnx, write_checked
 from models.generator import Generator
 from models.lite import LiteGenerator
 from models.onnx_weights import static_side
 from models.optimize import FastGenerator
+from models.picture import Picture
 from models.weights_error import WeightsError
 
 Form = Literal["optimised", "plain", "pixels", "half"]

@@ -13,8 +13,9 @@ from typing import Self
 import pytest
 from starlette.testclient import TestClient
 
-from app.main import create_app
-from app.pipeline import Pipeline, open_pipeline
+from app.application import create_app
+from app.opening import open_pipeline
+from app.pipeline import Pipeline
 from app.settings import Settings
 
 ROOT = Path(__file__).parent.parent

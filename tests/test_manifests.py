@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from app.etag import VERSION
-from app.main import LAST_JOBS_S
+from app.server import LAST_JOBS_S
 from app.settings import Settings
 from tests.conftest import ROOT
 from tests.pod_security import our_violations, pod_specs, violations

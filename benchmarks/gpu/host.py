@@ -13,8 +13,9 @@ from rich.table import Table
 from app.device import CPU
 from app.drawer import Cut, Drawer, FusedDrawer, StagedDrawer
 from app.onnx import Array, OnnxNetwork
+from app.opening import open_fused, open_pipeline
 from app.options import Options
-from app.pipeline import finish, open_fused, open_pipeline
+from app.pipeline import finish
 from app.settings import GENERATOR, Settings
 from app.ticket import Ticket
 from benchmarks.gpu.networks import console

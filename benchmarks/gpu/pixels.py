@@ -14,8 +14,9 @@ from rich.table import Table
 from app.binding import BoundNetwork
 from app.device import CPU
 from app.errors import Problem
+from app.opening import open_fused, open_pipeline
 from app.options import Options
-from app.pipeline import Pipeline, open_fused, open_pipeline
+from app.pipeline import Pipeline
 from app.settings import GENERATOR, Settings
 from app.ticket import Ticket
 from benchmarks.gpu.networks import Asked, Variant, console, describe_model, open_device

@@ -15,8 +15,8 @@ import psutil
 import typer
 from rich.table import Table
 
-from app.lanes import available_cores
-from app.pipeline import open_pipeline
+from app.machine import available_cores
+from app.opening import open_pipeline
 from app.settings import GENERATOR, Settings
 from benchmarks.decode import SIZES, make_jpeg
 from benchmarks.gpu.networks import Asked, console, describe_model

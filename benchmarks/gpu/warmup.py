@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from app.device import ConvSearch
-from app.pipeline import open_fused
+from app.opening import open_fused
 from app.settings import GENERATOR
 from benchmarks.gpu.generator import run_of
 from benchmarks.gpu.networks import Asked, console, describe_model, open_device

@@ -20,7 +20,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from app.lanes import available_cores
+from app.machine import available_cores
 from benchmarks.serving.load import Generator, Load, Photo
 from benchmarks.serving.points import POINTS, Point
 from benchmarks.serving.process import (

@@ -17,7 +17,8 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from app.pipeline import Pipeline, open_pipeline
+from app.opening import open_pipeline
+from app.pipeline import Pipeline
 from app.settings import Settings
 from benchmarks.stages import EXAMPLE
 

@@ -24,7 +24,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from app.pipeline import open_pipeline
+from app.opening import open_pipeline
 from app.settings import Settings
 from benchmarks.serving.inputs import Input, bad_inputs, good_inputs, mix
 from benchmarks.serving.load import LOST, Answer, Generator, Load, LoadResult, poisson

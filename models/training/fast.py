@@ -18,10 +18,10 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from models.checkpoint import read_checkpoint
-from models.export import Picture
 from models.features import LiteFeatures
 from models.generator import Generator
 from models.lite import LiteGenerator
+from models.picture import Picture
 from models.training import augment, losses
 from models.training.config import ConfigError, FastConfig, GeneratorSection, Stage
 from models.training.data import Folder, drawing, order, pair, portrait, to_unit

@@ -14,10 +14,10 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
+from app.application import create_app
 from app.drawer import StagedDrawer
 from app.engine import Engine
 from app.errors import Overloaded
-from app.main import create_app
 from app.options import parse_options
 from app.pipeline import Pipeline
 from app.settings import Settings

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from app.main import create_app
+from app.application import create_app
 from app.pipeline import Pipeline
 from app.settings import Settings
 from tests.app.test_api import Stub, assert_problem, engine_of, picture

@@ -21,7 +21,7 @@ from app.bulk import (
     write_pictures,
     write_report,
 )
-from app.cli import app
+from app.cli import commands
 from app.options import Options
 from app.pipeline import Pipeline
 from tests.conftest import ROOT
@@ -85,7 +85,7 @@ def test_cartoons_of_an_earlier_run_are_no_photos(
     first = bulk(pipeline, folder, inside)
     again = bulk(pipeline, folder, inside)
     assert [outcome.photo for outcome in again] == [outcome.photo for outcome in first]
-    onto_itself = CliRunner().invoke(app, ["bulk", str(folder), str(folder)])
+    onto_itself = CliRunner().invoke(commands, ["bulk", str(folder), str(folder)])
     assert onto_itself.exit_code == 2
     assert not (folder / "report.csv").exists()
 
@@ -157,7 +157,7 @@ def test_the_command_reports_and_exits_by_outcome(
 ) -> None:
     monkeypatch.setattr("app.terminal.open_pipeline", lambda _: pipeline)
     target = tmp_path / "out"
-    failed = CliRunner().invoke(app, ["bulk", str(folder), str(target), "--format", "jpeg"])
+    failed = CliRunner().invoke(commands, ["bulk", str(folder), str(target), "--format", "jpeg"])
     assert failed.exit_code == 1
     assert "text.png: " in failed.output
     assert "3 done, 0 skipped, 1 failed" in failed.output
@@ -165,7 +165,7 @@ def test_the_command_reports_and_exits_by_outcome(
     (folder / "text.png").unlink()
     report = tmp_path / "r.json"
     fine = CliRunner().invoke(
-        app, ["bulk", str(folder), str(target), "--format", "jpeg", "--report", str(report)]
+        commands, ["bulk", str(folder), str(target), "--format", "jpeg", "--report", str(report)]
     )
     assert fine.exit_code == 0
     assert {row["status"] for row in json.loads(report.read_text())} == {"skipped"}
@@ -179,7 +179,10 @@ def test_shards_are_the_whole_and_do_not_meet(
     reported = []
     for index in range(3):
         call = ["bulk", str(folder), str(target), "--shard", f"{index}/3"]
-        assert CliRunner().invoke(app, call).exit_code in (0, 1)  # text.png fails, in one of them
+        assert CliRunner().invoke(commands, call).exit_code in (
+            0,
+            1,
+        )  # text.png fails, in one of them
         with (target / f"report-{index}.csv").open(newline="") as file:
             reported.append({row["photo"]: row["status"] for row in csv.DictReader(file)})
     assert sum(map(len, reported)) == 4
@@ -202,7 +205,7 @@ def test_a_shard_is_told_by_the_name_alone() -> None:
 @pytest.mark.parametrize("shard", ["", "1", "1/1", "-1/4", "4/4", "0/0", "a/b"])
 def test_a_wrong_shard_is_a_wrong_call(folder: Path, tmp_path: Path, shard: str) -> None:
     call = ["bulk", str(folder), str(tmp_path / "out"), "--shard", shard]
-    assert CliRunner().invoke(app, call).exit_code == 2
+    assert CliRunner().invoke(commands, call).exit_code == 2
     assert not (tmp_path / "out").exists()
 
 
@@ -210,7 +213,7 @@ def test_a_wrong_shard_is_a_wrong_call(folder: Path, tmp_path: Path, shard: str)
 def test_a_wrong_source_is_a_wrong_call(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("x")
-    result = CliRunner().invoke(app, ["bulk", str(tmp_path / name), str(tmp_path / "out")])
+    result = CliRunner().invoke(commands, ["bulk", str(tmp_path / name), str(tmp_path / "out")])
     assert result.exit_code == 2
     assert not (tmp_path / "out").exists()
 

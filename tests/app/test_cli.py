@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from app.cli import app
+from app.cli import commands
 from app.errors import UnsupportedFormat
 from app.options import Options
 from app.pipeline import Pipeline
@@ -19,7 +19,7 @@ def loaded_once(monkeypatch: pytest.MonkeyPatch, pipeline: Pipeline) -> None:
 
 
 def run(*arguments: str | Path) -> tuple[int, str]:
-    result = CliRunner().invoke(app, ["run", *map(str, arguments)])
+    result = CliRunner().invoke(commands, ["run", *map(str, arguments)])
     return result.exit_code, result.output
 
 

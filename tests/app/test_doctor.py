@@ -11,7 +11,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from app import doctor, runtime
-from app.cli import app
+from app.cli import commands
 from app.doctor import examine
 from app.machine import MIB, memory_limit, total_memory, who_listens
 from app.settings import GENERATOR
@@ -31,7 +31,7 @@ def found() -> str:
 
 
 def test_nothing_is_wrong() -> None:
-    result = CliRunner().invoke(app, ["doctor"], terminal_width=100)
+    result = CliRunner().invoke(commands, ["doctor"], terminal_width=100)
     assert (result.exit_code, result.stderr) == (0, "")
     assert "Nothing is wrong." in result.stdout
     assert result.stdout.count("\n") <= 40

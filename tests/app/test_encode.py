@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from app.decode import decode_image
-from app.encode import OutputFormat, encode_image
+from app.encode import encode_image
+from app.formats import OutputFormat
 from tests.app.test_decode import corners, quarters
 
 LIMIT = 10**6

@@ -9,8 +9,9 @@ import pytest
 from app.engine import Engine
 from app.errors import InvalidOption
 from app.etag import VERSION, fingerprint, make_etag, matches
+from app.opening import open_pipeline
 from app.options import Options
-from app.pipeline import Pipeline, open_pipeline
+from app.pipeline import Pipeline
 from app.settings import Settings
 from app.ticket import Ticket
 from tests.conftest import ROOT

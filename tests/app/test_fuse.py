@@ -17,8 +17,9 @@ from app.drawer import Drawing, FusedDrawer, StagedDrawer
 from app.errors import UnusableOutput
 from app.fuse import NotFusable, fuse
 from app.onnx import OnnxNetwork
+from app.opening import open_fused
 from app.options import Options
-from app.pipeline import Pipeline, finish, open_fused
+from app.pipeline import Pipeline, finish
 from app.settings import GENERATOR
 from app.ticket import Ticket
 from models.manifest import ManifestError, find_generator, load_manifest

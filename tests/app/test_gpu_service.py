@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app import binding
-from app import pipeline as pipeline_module
+from app import binding, opening
 from app import session as session_module
 from app.binding import BoundNetwork
 from app.device import Device, Shapes
@@ -21,8 +20,9 @@ from app.drawer import FusedDrawer, StagedDrawer
 from app.engine import Engine
 from app.fuse import NotFusable
 from app.onnx import Array
+from app.opening import open_pipeline
 from app.options import Options
-from app.pipeline import Pipeline, open_pipeline
+from app.pipeline import Pipeline
 from app.runtime import RuntimeProblem
 from app.settings import Settings
 from app.ticket import Ticket
@@ -101,7 +101,7 @@ def test_networks_that_make_no_one_graph_run_in_stages(
     def refuse(matte: object, generator: object) -> None:
         raise NotFusable("the matte network does not take pictures of 256 px")
 
-    monkeypatch.setattr(pipeline_module, "fuse", refuse)
+    monkeypatch.setattr(opening, "fuse", refuse)
     opened = open_pipeline(Settings(max_batch=2))
     assert isinstance(opened.drawer, StagedDrawer)
     assert len(opened.batchers) == 2

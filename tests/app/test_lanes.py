@@ -20,7 +20,8 @@ from app.errors import (
     Overloaded,
     WouldBeLate,
 )
-from app.lanes import STUCK_AFTER_S, Lanes, available_cores
+from app.lanes import STUCK_AFTER_S, Lanes
+from app.machine import available_cores
 from app.ticket import Ticket
 
 pytestmark = pytest.mark.anyio

@@ -15,7 +15,8 @@ from app.decode import decode_image
 from app.drawer import StagedDrawer
 from app.matte import predict_matte
 from app.onnx import Network, OnnxNetwork
-from app.pipeline import Pipeline, open_pipeline
+from app.opening import open_pipeline
+from app.pipeline import Pipeline
 from app.settings import Settings
 from models.manifest import ManifestError, load_model
 

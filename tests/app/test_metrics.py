@@ -9,12 +9,13 @@ from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
+from app.application import create_app
 from app.device import Device
 from app.engine import Engine
 from app.gpu import Gpu
-from app.main import create_app
 from app.metrics import CODES, STAGES, TIME_BUCKETS, Metrics, outcome_of
-from app.pipeline import Pipeline, open_pipeline
+from app.opening import open_pipeline
+from app.pipeline import Pipeline
 from app.settings import Settings
 from tests.app.test_api import PNG, engine_of, picture, upload
 from tests.app.test_batch import photos

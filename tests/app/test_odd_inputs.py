@@ -16,8 +16,9 @@ from app.errors import (
     UndecodableImage,
     UnsupportedFormat,
 )
+from app.opening import open_pipeline
 from app.options import Options
-from app.pipeline import Pipeline, open_pipeline
+from app.pipeline import Pipeline
 from app.settings import Settings
 from app.ticket import Ticket
 from tests.app.test_decode import png_header

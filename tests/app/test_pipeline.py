@@ -10,8 +10,9 @@ from PIL import Image
 
 from app.decode import decode_image
 from app.errors import FaceTooSmall, NoFaceFound, TooManyPixels
+from app.opening import open_pipeline
 from app.options import Options
-from app.pipeline import Pipeline, open_pipeline
+from app.pipeline import Pipeline
 from app.settings import Settings
 from app.ticket import Ticket
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from typer.testing import CliRunner
 
-from app.cli import app
+from app.cli import commands
 from app.options import Options
 from app.pipeline import Pipeline
 from app.prepare import CONTOURS, Kind, Prepared, Split, plan, prepare, write_png
@@ -192,14 +192,14 @@ def test_the_command(
     out = tmp_path / "out"
     words = ["prepare-data", folders["A"], out, "--cartoons", folders["B"], "--test-cartoons", "1",
              "--test-share", "0", "--holdout", tmp_path / "list.txt", "--jobs", "2"]  # fmt: skip
-    result = CliRunner().invoke(app, [str(word) for word in words])
+    result = CliRunner().invoke(commands, [str(word) for word in words])
     assert result.exit_code == 0, result.output
     assert "9 done, 0 there, 2 skipped" in result.output
     assert (out / "testA" / "a.png").exists()
     assert (out / "testA" / "b.jpg.png").exists()
     assert (out / "trainA" / "sub" / "a.png").exists()
-    again = CliRunner().invoke(app, [str(word) for word in words])
+    again = CliRunner().invoke(commands, [str(word) for word in words])
     assert "0 done, 9 there, 2 skipped" in again.output
     (tmp_path / "empty").mkdir()
-    empty = CliRunner().invoke(app, ["prepare-data", str(tmp_path / "empty"), str(out)])
+    empty = CliRunner().invoke(commands, ["prepare-data", str(tmp_path / "empty"), str(out)])
     assert empty.exit_code == 2

@@ -22,8 +22,9 @@ from app import cli
 from app.decode import decode_image
 from app.etag import fingerprint
 from app.face import Face, FaceDetector
+from app.opening import open_pipeline
 from app.pack import INSTALL, PackError, describe
-from app.pipeline import Pipeline, open_pipeline
+from app.pipeline import Pipeline
 from app.scrfd import (
     ALARM,
     CONTOUR,
@@ -300,7 +301,7 @@ def test_a_missing_package_is_one_line(
 def test_a_missing_pack_ends_the_command_with_one_line(tmp_path: Path) -> None:
     environment = {"P2C_DETECTOR": "insightface", "P2C_INSIGHTFACE_PACK": "buffalo_l"}
     arguments = ["run", str(PHOTO), "-o", str(tmp_path / "out.png")]
-    result = CliRunner().invoke(cli.app, arguments, env=environment)
+    result = CliRunner().invoke(cli.commands, arguments, env=environment)
     assert result.exit_code == 2
     assert result.stderr.count("\n") == 1
     assert "buffalo_l is not a folder; nothing is downloaded" in result.stderr

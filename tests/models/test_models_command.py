@@ -18,7 +18,7 @@ RUN = CliRunner()
 
 
 def test_list_names_every_file() -> None:
-    result = RUN.invoke(cli.app, ["models", "list"], env={"COLUMNS": "300"})
+    result = RUN.invoke(cli.commands, ["models", "list"], env={"COLUMNS": "300"})
     assert result.exit_code == 0
     for name in [*load_manifest(), *load_published()]:
         assert name in result.stdout
@@ -26,33 +26,33 @@ def test_list_names_every_file() -> None:
 
 
 def test_verify(monkeypatch: pytest.MonkeyPatch) -> None:
-    result = RUN.invoke(cli.app, ["models", "verify"])
+    result = RUN.invoke(cli.commands, ["models", "verify"])
     assert (result.exit_code, result.stdout.count(": ok")) == (0, len(load_manifest()))
     wrong = {name: replace(model, sha256="0" * 64) for name, model in load_manifest().items()}
     monkeypatch.setattr(cli, "load_manifest", lambda: wrong)
-    result = RUN.invoke(cli.app, ["models", "verify"])
+    result = RUN.invoke(cli.commands, ["models", "verify"])
     assert result.exit_code == 1
     assert "is not the file of the manifest" in result.stderr
 
 
 def test_show() -> None:
-    shown = RUN.invoke(cli.app, ["models", "show", "photo2cartoon-lite"]).stdout
+    shown = RUN.invoke(cli.commands, ["models", "show", "photo2cartoon-lite"]).stdout
     assert "input: input float32 (N, 3, 256, 256) NCHW RGB -1..1: aligned portrait" in shown
-    shown = RUN.invoke(cli.app, ["models", "show", "minivision-onnx"]).stdout
+    shown = RUN.invoke(cli.commands, ["models", "show", "minivision-onnx"]).stdout
     assert "sha256: unknown" in shown
     assert "url: https://" in shown
-    result = RUN.invoke(cli.app, ["models", "show", "nothing"])
+    result = RUN.invoke(cli.commands, ["models", "show", "nothing"])
     assert result.exit_code == 2
     assert "paddlegan" in result.stderr
 
 
 def test_pull_says_what_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("models.pull.pull", lambda *_: Pulled(tmp_path / "w.onnx", "ab12", False))
-    result = RUN.invoke(cli.app, ["models", "pull", "minivision-onnx"])
+    result = RUN.invoke(cli.commands, ["models", "pull", "minivision-onnx"])
     assert result.exit_code == 0
     assert "sha256 ab12 (unverified" in result.stdout
     assert "photo2cartoon convert" in result.stdout
-    result = RUN.invoke(cli.app, ["models", "pull", "selfie"])
+    result = RUN.invoke(cli.commands, ["models", "pull", "selfie"])
     assert "comes along" in result.stdout
 
 
@@ -61,7 +61,7 @@ def test_failed_pull_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
         raise PullError("cannot reach it; download it by hand")
 
     monkeypatch.setattr("models.pull.pull", fail)
-    result = RUN.invoke(cli.app, ["models", "pull", "minivision-onnx"])
+    result = RUN.invoke(cli.commands, ["models", "pull", "minivision-onnx"])
     assert result.exit_code == 1
     assert "cannot reach it; download it by hand\n" in result.stderr
 
@@ -70,7 +70,7 @@ def test_convert_without_torch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     for name in [name for name in sys.modules if name.startswith("models.c")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "torch", None)
-    result = RUN.invoke(cli.app, ["convert", "w.pt", str(tmp_path / "out.onnx")])
+    result = RUN.invoke(cli.commands, ["convert", "w.pt", str(tmp_path / "out.onnx")])
     assert result.exit_code == 2
     assert result.stderr.strip() == "convert needs torch: install torch, then photo2cartoon[train]"
 

@@ -29,7 +29,7 @@ CALLERS = 40
 ODD = """
 import itertools, time
 import numpy as np
-from app import main, metrics
+from app import metrics, server
 from app.device import Device
 from app.gpu import Gpu
 from app.onnx import OnnxNetwork
@@ -48,13 +48,13 @@ def fail_now_and_then(self, batch, ticket=None):
         return [np.full_like(output, np.nan) for output in outputs]
     return outputs
 
-def open_on_gpu(settings, open_pipeline=main.open_pipeline):
+def open_on_gpu(settings, open_pipeline=server.open_pipeline):
     pipeline = open_pipeline(settings)
     pipeline.device = Device("cuda")
     return pipeline
 
 OnnxNetwork.__init__, OnnxNetwork.run = init, fail_now_and_then
-main.open_pipeline = open_on_gpu
+server.open_pipeline = open_on_gpu
 metrics.read_gpu = lambda device_id: Gpu("L4", "8.9", 3 << 30, 24 << 30)
 from app.cli import main; main()
 """

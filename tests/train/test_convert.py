@@ -16,8 +16,9 @@ import torch
 from models import convert as conversion
 from models.checkpoint import read_checkpoint
 from models.convert import Conversion, Provenance, convert
-from models.export import TOLERANCE, Picture, face_like, parity, run_onnx
+from models.export import TOLERANCE, face_like, parity, run_onnx
 from models.optimize import FastGenerator
+from models.picture import Picture
 from models.weights_error import WeightsError
 from tests.train import files, nets
 

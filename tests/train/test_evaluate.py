@@ -14,7 +14,7 @@ import pytest
 from PIL import Image as Pillow
 from typer.testing import CliRunner
 
-from app.cli import app
+from app.cli import commands
 from models.evaluation.evaluate import Request, evaluate
 from models.evaluation.pictures import EvaluationError, read_drawing, read_groups, read_picture
 from tests.train import evaluations
@@ -219,7 +219,7 @@ def _command(request: Request, **changes: Path | None) -> list[str]:
 
 
 def test_command(world: Request, tmp_path: Path) -> None:
-    result = CliRunner().invoke(app, _command(world, out=tmp_path / "out"))
+    result = CliRunner().invoke(commands, _command(world, out=tmp_path / "out"))
     assert result.exit_code == 0, result.output
     assert str(tmp_path / "out" / "report.html") in result.stdout.replace("\n", "")
     assert (tmp_path / "out" / "report.html").exists()
@@ -255,14 +255,14 @@ def test_command_errors(world: Request, tmp_path: Path) -> None:
         ({"out": world.model / "out"}, "cannot make"),
     ]
     for changes, message in cases:
-        result = CliRunner().invoke(app, _command(world, **{"out": out, **changes}))
+        result = CliRunner().invoke(commands, _command(world, **{"out": out, **changes}))
         said = " ".join(result.stderr.split())
         assert result.exit_code == 2, message
         assert message in said
         assert not (out / "report.json").exists()
     broken.write_bytes(b"not a picture")
     (raw / "p9.png").write_bytes(b"not a picture")
-    result = CliRunner().invoke(app, _command(world, photos=raw, out=out))
+    result = CliRunner().invoke(commands, _command(world, photos=raw, out=out))
     assert result.exit_code == 2
     assert "cannot read" in " ".join(result.stderr.split())
 

@@ -9,8 +9,9 @@ import torch
 
 from models.checkpoint import Checkpoint
 from models.convert import Form, Provenance, choose_form, convert
-from models.export import Picture, run_onnx
+from models.export import run_onnx
 from models.manifest import load_manifest
+from models.picture import Picture
 from models.pixels import TOLERANCE, PixelGenerator, draw, drawn_rgba
 from models.weights_error import WeightsError
 from tests.train import files, nets

@@ -9,8 +9,8 @@ import pytest
 import torch
 from starlette.testclient import TestClient
 
-from app.main import create_app
-from app.pipeline import open_pipeline
+from app.application import create_app
+from app.opening import open_pipeline
 from app.settings import Settings
 from models.checkpoint import read_checkpoint
 from models.convert import Form, Provenance, convert

@@ -9,7 +9,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from app.cli import app
+from app.cli import commands
 from models.checkpoint import read_checkpoint
 from models.export import TOLERANCE, face_like, run_onnx
 from models.generator import Generator
@@ -107,11 +107,11 @@ def test_calls_that_cannot_work(
 def test_the_command_line_passes_everything_on(data: Path, tmp_path: Path) -> None:
     arguments = [*configured("fast", data, tmp_path), *into(tmp_path / "run")]
     short = ["-o", "stages.0.iterations=1", "stages.1.iterations=1"]
-    result = CliRunner().invoke(app, ["train", *arguments, *short])
+    result = CliRunner().invoke(commands, ["train", *arguments, *short])
     assert result.exit_code == 0, result.output
     assert "all steps done after step 2" in result.output
-    assert CliRunner().invoke(app, ["train", *arguments, "-o", "nonsense=1"]).exit_code == 2
-    shown = CliRunner().invoke(app, ["train", "--help"])
+    assert CliRunner().invoke(commands, ["train", *arguments, "-o", "nonsense=1"]).exit_code == 2
+    shown = CliRunner().invoke(commands, ["train", "--help"])
     assert shown.exit_code == 0
     assert "--max-minutes" in shown.output
 

@@ -13,7 +13,7 @@ from typing import Annotated
 import bentoml
 from bentoml.validators import ContentType
 
-from app.pipeline import open_pipeline
+from app.opening import open_pipeline
 from app.settings import Settings
 
 # `bentoml serve` imports this file, so its numbers come by the environment.

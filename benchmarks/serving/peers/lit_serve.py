@@ -13,7 +13,7 @@ from typing import Annotated
 import litserve
 from fastapi import Body, Response
 
-from app.pipeline import open_pipeline
+from app.opening import open_pipeline
 from app.settings import Settings
 
 

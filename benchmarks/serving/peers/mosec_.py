@@ -13,7 +13,7 @@ import sys
 
 from mosec import Server, Worker
 
-from app.pipeline import open_pipeline
+from app.opening import open_pipeline
 from app.settings import Settings
 
 

@@ -19,7 +19,7 @@ from ray.serve.config import HTTPOptions
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.pipeline import open_pipeline
+from app.opening import open_pipeline
 from app.settings import Settings
 
 HELD = 2  # a replica: one worked on, one waiting beside it
