@@ -10,12 +10,19 @@ COPY requirements/cpu.txt /build/cpu.txt
 RUN python -m venv --without-pip /opt/venv \
     && python -m pip --python /opt/venv install --no-cache-dir --require-hashes -r /build/cpu.txt
 
+# The package itself, as a wheel: setuptools works in an environment of its own, which stays behind.
+COPY requirements/build.txt /build/build.txt
+COPY pyproject.toml README.md LICENSE NOTICE /build/source/
+COPY app /build/source/app
+COPY models /build/source/models
+RUN python -m venv /build/venv \
+    && /build/venv/bin/pip install --no-cache-dir --require-hashes -r /build/build.txt \
+    && /build/venv/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /build /build/source \
+    && python -m pip --python /opt/venv install --no-cache-dir --no-deps /build/photo2cartoon-*.whl
+
 FROM ${BASE}
 COPY --from=build /opt/venv /opt/venv
 WORKDIR /srv
-COPY LICENSE NOTICE ./
-COPY app app
-COPY models models
 # MALLOC_ARENA_MAX: glibc would keep the largest picture of every thread for ever.
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
@@ -24,10 +31,10 @@ ENV PATH=/opt/venv/bin:$PATH \
     P2C_HOST=0.0.0.0
 USER 10001:10001
 # The first run as that user: every model is here, whole, and readable.
-RUN ["python", "-m", "app", "models", "verify"]
+RUN ["photo2cartoon", "models", "verify"]
 EXPOSE 8000
 # No curl in a slim image, and none needed.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/readyz', timeout=2)"]
-ENTRYPOINT ["python", "-m", "app"]
+ENTRYPOINT ["photo2cartoon"]
 CMD ["serve"]

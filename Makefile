@@ -39,6 +39,7 @@ check: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/typos
 
 format: $(VENV)/dev.stamp
@@ -78,7 +79,7 @@ rules:
 
 # Downloads the pinned wheel (it is never installed), converts its networks again and compares bit for bit.
 verify-models: $(VENV)/dev.stamp
-	$(BIN)/python -m models.verify
+	$(BIN)/python -m photo2cartoon_models.mediapipe.verify
 
 lock:
 	$(LOCK) --output-file=requirements/build.txt requirements/build.in

@@ -17,13 +17,13 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from app.alignment import crop_face, estimate_alignment
-from app.decode import decode_image
-from app.face import Face
-from app.opening import open_pipeline
-from app.settings import Settings
 from benchmarks import upstream
 from benchmarks.stages import EXAMPLE, list_photos, read_photo
+from photo2cartoon.ground.settings import Settings
+from photo2cartoon.pipeline.alignment import crop_face, estimate_alignment
+from photo2cartoon.pipeline.decode import decode_image
+from photo2cartoon.pipeline.faces.detector import Face
+from photo2cartoon.pipeline.opening import open_pipeline
 
 SIZE = 256
 

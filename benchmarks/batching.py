@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from app.batcher import Batcher
-from app.errors import Problem
-from app.lanes import Lanes
-from app.ticket import Ticket
-from models.manifest import Model, load_manifest
+from photo2cartoon.engine.lanes import Lanes
+from photo2cartoon.ground.errors import Problem
+from photo2cartoon.ground.ticket import Ticket
+from photo2cartoon.runtime.batcher import Batcher
+from photo2cartoon_models.manifest import Model, load_manifest
 
 MAX_BATCH = 16
 LOADS = (30, 250, 500, 800, 1100)

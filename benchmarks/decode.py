@@ -20,16 +20,16 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from app import pipeline as pipeline_module
-from app.drawer import Drawing
-from app.encode import encode_image
-from app.opening import open_pipeline
-from app.options import Options
-from app.pipeline import Pipeline, finish
-from app.settings import Settings
-from app.ticket import Ticket
 from benchmarks.stages import EXAMPLE
-from models.preprocess import to_image
+from photo2cartoon.ground.options import Options
+from photo2cartoon.ground.settings import Settings
+from photo2cartoon.ground.ticket import Ticket
+from photo2cartoon.pipeline import pipeline as pipeline_module
+from photo2cartoon.pipeline.drawer import Drawing
+from photo2cartoon.pipeline.encode import encode_image
+from photo2cartoon.pipeline.opening import open_pipeline
+from photo2cartoon.pipeline.pipeline import Pipeline, finish
+from photo2cartoon_models.preprocess import to_image
 
 SIZES = {"2 MP": (1632, 1224), "12 MP": (4032, 3024)}
 PLAIN = 10**9  # a long side that no photo reaches: decoded in full

@@ -17,12 +17,12 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from app.decode import decode_image
-from app.face import Face, FaceDetector
-from app.opening import open_pipeline
-from app.settings import Settings
-from app.warp import apply
 from benchmarks.stages import list_photos
+from photo2cartoon.ground.settings import Settings
+from photo2cartoon.pipeline.decode import decode_image
+from photo2cartoon.pipeline.faces.detector import Face, FaceDetector
+from photo2cartoon.pipeline.faces.warp import apply
+from photo2cartoon.pipeline.opening import open_pipeline
 
 SCENE = (1280, 960)
 FACE_HEIGHTS = (1.2, 0.8, 0.45, 0.2, 0.15, 0.1, 0.07, 0.05, 0.035)  # of the scene's long side

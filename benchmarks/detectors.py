@@ -19,14 +19,14 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from app.alignment import Alignment, estimate_alignment
-from app.decode import decode_image
-from app.face import Face, FaceDetector
-from app.opening import open_pipeline
-from app.pipeline import DETECTION_LONG_SIDE
-from app.scrfd import Landmarks106
-from app.settings import Settings
 from benchmarks.stages import list_photos
+from photo2cartoon.ground.settings import Settings
+from photo2cartoon.pipeline.alignment import Alignment, estimate_alignment
+from photo2cartoon.pipeline.decode import decode_image
+from photo2cartoon.pipeline.faces.detector import Face, FaceDetector
+from photo2cartoon.pipeline.faces.scrfd import Landmarks106
+from photo2cartoon.pipeline.opening import open_pipeline
+from photo2cartoon.pipeline.pipeline import DETECTION_LONG_SIDE
 
 SAME_FACE = 0.5  # of the square's side: centres further apart are another face's
 SIZE = 256

@@ -26,11 +26,11 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from rich.console import Console
 from rich.table import Table
 
-from models.convert import Form, Provenance, convert
-from models.export import face_like, run_onnx
-from models.generator import Generator
-from models.pixels import drawn_rgba
-from models.weights_error import WeightsError
+from photo2cartoon_models.conversion.convert import Form, Provenance, convert
+from photo2cartoon_models.conversion.export import face_like, run_onnx
+from photo2cartoon_models.conversion.pixels import drawn_rgba
+from photo2cartoon_models.networks.generator import Generator
+from photo2cartoon_models.readers.weights_error import WeightsError
 
 SIDE = 256
 GFLOP = 37.3  # of one picture at 256 px: 18.6 G multiplications with as many additions

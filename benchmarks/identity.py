@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from models.evaluation.identity import IdentityNetwork
-from models.evaluation.pictures import find_photos, read_picture
-from models.face_id import CHIP, FaceId, load_face_id
-from models.preprocess import to_tensor
+from photo2cartoon_models.evaluation.identity import IdentityNetwork
+from photo2cartoon_models.evaluation.pictures import find_photos, read_picture
+from photo2cartoon_models.preprocess import to_tensor
+from photo2cartoon_models.training.face_id import CHIP, FaceId, load_face_id
 
 PADDING = 0.25  # dlib's own around a chip
 ENLARGED = 512  # px; dlib's detector wants faces of 80 px and more

@@ -19,11 +19,11 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from app.decode import decode_image
-from app.face import CHIN_DROP
-from app.opening import open_pipeline
-from app.settings import Settings
 from benchmarks.stages import list_photos
+from photo2cartoon.ground.settings import Settings
+from photo2cartoon.pipeline.decode import decode_image
+from photo2cartoon.pipeline.faces.detector import CHIN_DROP
+from photo2cartoon.pipeline.opening import open_pipeline
 
 LEFT_EYE, RIGHT_EYE = 36, 45
 SAME_FACE = 0.3  # of the eyes' distance: further apart, the two looked at different faces

@@ -32,7 +32,9 @@ def main(
     photos = itertools.cycle(list_photos(sources or [EXAMPLE]))
     environment = {"P2C_PORT": str(port), "P2C_LOG_LEVEL": "warning"}
     start = time.perf_counter()
-    with subprocess.Popen([sys.executable, "-m", "app", "serve"], env=environment) as server:
+    with subprocess.Popen(
+        [sys.executable, "-m", "photo2cartoon", "serve"], env=environment
+    ) as server:
         try:
             ready_s = wait_until_ready(url, server) - start
             process = psutil.Process(server.pid)

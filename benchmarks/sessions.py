@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from models.manifest import Model, load_manifest
+from photo2cartoon_models.manifest import Model, load_manifest
 
 SIZES = {"face_short": 128, "face_full": 384, "selfie": 256}
 

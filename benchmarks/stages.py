@@ -16,13 +16,13 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from app.decode import decode_image
-from app.encode import encode_image
-from app.errors import Problem
-from app.opening import open_pipeline
-from app.pipeline import Pipeline
-from app.settings import Settings
-from app.ticket import Ticket
+from photo2cartoon.ground.errors import Problem
+from photo2cartoon.ground.settings import Settings
+from photo2cartoon.ground.ticket import Ticket
+from photo2cartoon.pipeline.decode import decode_image
+from photo2cartoon.pipeline.encode import encode_image
+from photo2cartoon.pipeline.opening import open_pipeline
+from photo2cartoon.pipeline.pipeline import Pipeline
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "photos" / "astronaut.jpg"
 SHEET_CELLS, SHEET_COLUMNS, CELL_PX = 60, 6, 160

@@ -21,10 +21,10 @@ import torch
 from lightning_fabric import Fabric
 from torch.utils.flop_counter import FlopCounterMode
 
-from models.export import face_like
-from models.training.config import parse_config
-from models.training.loop import create_recipe, open_fabric
-from models.training.recipe import Recipe
+from photo2cartoon_models.conversion.export import face_like
+from photo2cartoon_models.training.config import parse_config
+from photo2cartoon_models.training.loop import create_recipe, open_fabric
+from photo2cartoon_models.training.recipe import Recipe
 
 PICTURES = 64
 WARM_UP = 3  # steps

@@ -29,12 +29,19 @@ found = {d.name for d in all()} & {'onnxruntime', 'onnxruntime-gpu'}; \
 assert found == {'onnxruntime-gpu'}, found; \
 assert 'CUDAExecutionProvider' in onnxruntime.get_available_providers()"]
 
+# The package itself, as a wheel: setuptools works in an environment of its own, which stays behind.
+COPY requirements/build.txt /build/build.txt
+COPY pyproject.toml README.md LICENSE NOTICE /build/source/
+COPY app /build/source/app
+COPY models /build/source/models
+RUN python -m venv /build/venv \
+    && /build/venv/bin/pip install --no-cache-dir --require-hashes -r /build/build.txt \
+    && /build/venv/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /build /build/source \
+    && python -m pip --python /opt/venv install --no-cache-dir --no-deps /build/photo2cartoon-*.whl
+
 FROM ${BASE}
 COPY --from=build /opt/venv /opt/venv
 WORKDIR /srv
-COPY LICENSE NOTICE ./
-COPY app app
-COPY models models
 # MALLOC_ARENA_MAX: glibc would keep the largest picture of every thread for ever.
 # P2C_PROVIDER: this image is for GPUs; without one it says so and ends. P2C_GENERATOR: the whole network.
 # NVIDIA_*: the container toolkit mounts the driver's compute libraries, and refuses to start the
@@ -51,10 +58,10 @@ ENV PATH=/opt/venv/bin:$PATH \
     P2C_HOST=0.0.0.0
 USER 10001:10001
 # The first run as that user: every model is here, whole, and readable.
-RUN ["python", "-m", "app", "models", "verify"]
+RUN ["photo2cartoon", "models", "verify"]
 EXPOSE 8000
 # No curl in a slim image, and none needed. The first start on a GPU takes longer.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=120s \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/readyz', timeout=2)"]
-ENTRYPOINT ["python", "-m", "app"]
+ENTRYPOINT ["photo2cartoon"]
 CMD ["serve"]

@@ -10,10 +10,11 @@ RUN python -m venv /opt/venv \
     && /opt/venv/bin/pip install --no-cache-dir ${TORCH_INDEX:+--index-url ${TORCH_INDEX}} "${TORCH}" \
     && /opt/venv/bin/pip install --no-cache-dir --require-hashes --no-build-isolation -r /build/train.txt \
     && /opt/venv/bin/pip install --no-cache-dir --require-hashes --no-deps -r /build/nodeps.txt
+COPY pyproject.toml README.md LICENSE NOTICE /build/source/
+COPY app /build/source/app
+COPY models /build/source/models
+RUN /opt/venv/bin/pip install --no-cache-dir --no-deps --no-build-isolation /build/source
 WORKDIR /srv
-COPY LICENSE NOTICE ./
-COPY app app
-COPY models models
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1
 USER 10001:10001
 ENTRYPOINT ["torchrun"]

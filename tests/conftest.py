@@ -13,10 +13,10 @@ from typing import Self
 import pytest
 from starlette.testclient import TestClient
 
-from app.application import create_app
-from app.opening import open_pipeline
-from app.pipeline import Pipeline
-from app.settings import Settings
+from photo2cartoon.api.app import create_app
+from photo2cartoon.ground.settings import Settings
+from photo2cartoon.pipeline.opening import open_pipeline
+from photo2cartoon.pipeline.pipeline import Pipeline
 
 ROOT = Path(__file__).parent.parent
 PHOTO = ROOT / "examples" / "photos" / "astronaut.jpg"
@@ -56,7 +56,7 @@ class Server:
     """A `photo2cartoon serve` process on a free port of this machine."""
 
     def __init__(
-        self, program: str = "from app.cli import main; main()", **environment: str
+        self, program: str = "from photo2cartoon.cli.main import main; main()", **environment: str
     ) -> None:
         plain = {name: value for name, value in os.environ.items() if not name.startswith("P2C_")}
         self.process = subprocess.Popen(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from app.settings import Settings
+from photo2cartoon.ground.settings import Settings
 from tests.conftest import PHOTO, ROOT, Server
 
 README = (ROOT / "README.md").read_text()

@@ -12,7 +12,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
-from app.metrics import TIME_BUCKETS
+from photo2cartoon.telemetry.metrics import TIME_BUCKETS
 from tests.conftest import ROOT
 from tests.monitoring import (
     DASHBOARD,
@@ -42,7 +42,10 @@ QUERIES = [
 @pytest.fixture
 def exported(client: TestClient) -> tuple[set[str], set[str]]:
     """Names of all series, and of all labels, that `/metrics` has."""
-    names = {"p2c_gpu_memory_used_bytes", "p2c_gpu_memory_bytes"}  # tests/app/test_metrics.py
+    names = {
+        "p2c_gpu_memory_used_bytes",
+        "p2c_gpu_memory_bytes",
+    }  # tests/app/telemetry/test_metrics.py
     labels = {"model"}  # of the batchers, which a service without batches has none of
     for family in text_string_to_metric_families(client.get("/metrics").text):
         names |= {family.name + suffix for suffix in SUFFIXES.get(family.type, [""])}

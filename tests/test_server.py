@@ -20,13 +20,16 @@ import psutil
 import pytest
 from PIL import Image
 
-from app.pipeline import Pipeline
+from photo2cartoon.pipeline.pipeline import Pipeline
 from tests.conftest import ROOT, Server
 
 # Runs the server where any temporary file on disk is an error.
-NO_TEMP_FOLDER = (
-    "import tempfile; tempfile.tempdir = '/proc/none'; from app.cli import main; main()"
-)
+NO_TEMP_FOLDER = """
+import tempfile
+from photo2cartoon.cli.main import main
+tempfile.tempdir = "/proc/none"
+main()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +118,7 @@ def test_logs_are_json_lines_and_hold_no_names(photo: bytes) -> None:
 )
 def test_a_wrong_setting_stops_the_start(environment: dict[str, str], message: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "app", "serve"],
+        [sys.executable, "-m", "photo2cartoon", "serve"],
         cwd=ROOT,
         env={**os.environ, **environment},
         capture_output=True,
@@ -268,7 +271,7 @@ def kill():
     ctypes.pythonapi.PyThreadState_SetAsyncExc(
         ctypes.c_ulong(lane.ident), ctypes.py_object(SystemExit))
 threading.Thread(target=kill, daemon=True).start()
-from app.cli import main; main()
+from photo2cartoon.cli.main import main; main()
 """
 
 

@@ -10,7 +10,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from app.metrics import STAGES
+from photo2cartoon.telemetry.metrics import STAGES
 from tests.conftest import Server
 from tests.test_server import post
 

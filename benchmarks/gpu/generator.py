@@ -10,9 +10,6 @@ import typer
 from numpy.typing import NDArray
 from rich.table import Table
 
-from app.binding import BoundNetwork
-from app.runtime import RuntimeProblem
-from app.settings import GENERATOR
 from benchmarks.gpu.networks import (
     Asked,
     Variant,
@@ -23,6 +20,9 @@ from benchmarks.gpu.networks import (
     open_network,
 )
 from benchmarks.gpu.roofline import Ceiling, Work, count_work, measure_ceiling
+from photo2cartoon.ground.settings import GENERATOR
+from photo2cartoon.runtime.binding import BoundNetwork
+from photo2cartoon.runtime.checks import RuntimeProblem
 
 MIN_ROUNDS = 3
 

@@ -10,17 +10,17 @@ import typer
 from numpy.typing import NDArray
 from rich.table import Table
 
-from app.device import CPU
-from app.drawer import Cut, Drawer, FusedDrawer, StagedDrawer
-from app.onnx import Array, OnnxNetwork
-from app.opening import open_fused, open_pipeline
-from app.options import Options
-from app.pipeline import finish
-from app.settings import GENERATOR, Settings
-from app.ticket import Ticket
 from benchmarks.gpu.networks import console
 from benchmarks.stages import EXAMPLE
-from models.manifest import load_manifest
+from photo2cartoon.ground.options import Options
+from photo2cartoon.ground.settings import GENERATOR, Settings
+from photo2cartoon.ground.ticket import Ticket
+from photo2cartoon.pipeline.drawer import Cut, Drawer, FusedDrawer, StagedDrawer
+from photo2cartoon.pipeline.opening import open_fused, open_pipeline
+from photo2cartoon.pipeline.pipeline import finish
+from photo2cartoon.runtime.device import CPU
+from photo2cartoon.runtime.network import Array, OnnxNetwork
+from photo2cartoon_models.manifest import load_manifest
 
 BATCH = 16
 

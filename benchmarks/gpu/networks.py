@@ -7,11 +7,11 @@ from typing import Literal
 import onnxruntime
 from rich.console import Console
 
-from app.binding import BoundNetwork
-from app.device import Device
-from app.gpu import read_gpu
-from app.runtime import choose_provider
-from models.manifest import Model, find_generator, load_manifest
+from photo2cartoon.runtime.binding import BoundNetwork
+from photo2cartoon.runtime.checks import choose_provider
+from photo2cartoon.runtime.device import Device
+from photo2cartoon.runtime.gpu import read_gpu
+from photo2cartoon_models.manifest import Model, find_generator, load_manifest
 
 Asked = Literal["auto", "cpu", "cuda", "tensorrt"]
 

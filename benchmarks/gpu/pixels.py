@@ -11,21 +11,21 @@ import typer
 from numpy.typing import NDArray
 from rich.table import Table
 
-from app.binding import BoundNetwork
-from app.device import CPU
-from app.errors import Problem
-from app.opening import open_fused, open_pipeline
-from app.options import Options
-from app.pipeline import Pipeline
-from app.settings import GENERATOR, Settings
-from app.ticket import Ticket
 from benchmarks.gpu.networks import Asked, Variant, console, describe_model, open_device
 from benchmarks.gpu.networks import open_network as open_variant
 from benchmarks.stages import list_photos
-from models.manifest import load_manifest
+from photo2cartoon.ground.errors import Problem
+from photo2cartoon.ground.options import Options
+from photo2cartoon.ground.settings import GENERATOR, Settings
+from photo2cartoon.ground.ticket import Ticket
+from photo2cartoon.pipeline.opening import open_fused, open_pipeline
+from photo2cartoon.pipeline.pipeline import Pipeline
+from photo2cartoon.runtime.binding import BoundNetwork
+from photo2cartoon.runtime.device import CPU
+from photo2cartoon_models.manifest import load_manifest
 
 LEVELS = 127.5  # grey levels in a step of 1 on -1..1
-MEAN_LIMIT, LARGEST_LIMIT = 1.0, 8.0  # grey levels: models.half's own gate
+MEAN_LIMIT, LARGEST_LIMIT = 1.0, 8.0  # grey levels: photo2cartoon_models.conversion.half's own gate
 
 
 def pixels(

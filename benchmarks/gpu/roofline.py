@@ -13,8 +13,8 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, shape_inference
 
-from app.device import Device
-from app.session import open_session
+from photo2cartoon.runtime.device import Device
+from photo2cartoon.runtime.session import open_session
 
 MIN_RUNS, MIN_SECONDS = 5, 0.5
 

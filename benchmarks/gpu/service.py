@@ -15,9 +15,6 @@ import psutil
 import typer
 from rich.table import Table
 
-from app.machine import available_cores
-from app.opening import open_pipeline
-from app.settings import GENERATOR, Settings
 from benchmarks.decode import SIZES, make_jpeg
 from benchmarks.gpu.networks import Asked, console, describe_model
 from benchmarks.serving.bare import measure
@@ -25,6 +22,9 @@ from benchmarks.serving.load import Generator, Load, Photo
 from benchmarks.serving.process import end_on_sigterm, free_port, our_command, running
 from benchmarks.serving.tally import throughput
 from benchmarks.stages import EXAMPLE
+from photo2cartoon.ground.machine import available_cores
+from photo2cartoon.ground.settings import GENERATOR, Settings
+from photo2cartoon.pipeline.opening import open_pipeline
 
 MIB = 2**20
 PATIENCE_MS = 60_000

@@ -7,12 +7,12 @@ from typing import Annotated, get_args
 import typer
 from rich.table import Table
 
-from app.device import ConvSearch
-from app.opening import open_fused
-from app.settings import GENERATOR
 from benchmarks.gpu.generator import run_of
 from benchmarks.gpu.networks import Asked, console, describe_model, open_device
-from models.manifest import load_manifest
+from photo2cartoon.ground.settings import GENERATOR
+from photo2cartoon.pipeline.opening import open_fused
+from photo2cartoon.runtime.device import ConvSearch
+from photo2cartoon_models.manifest import load_manifest
 
 
 def warmup(

@@ -20,7 +20,6 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from app.machine import available_cores
 from benchmarks.serving.load import Generator, Load, Photo
 from benchmarks.serving.points import POINTS, Point
 from benchmarks.serving.process import (
@@ -35,6 +34,7 @@ from benchmarks.serving.systems import BARE, list_systems, start_command
 from benchmarks.serving.table import print_report
 from benchmarks.serving.tally import summarize
 from benchmarks.stages import EXAMPLE
+from photo2cartoon.ground.machine import available_cores
 
 DEADLINE_FACTOR = 5  # of the bare loop's time for one photo alone
 WARM_UP_REQUESTS = 12  # a lane: BentoML's batcher learns from its first eleven

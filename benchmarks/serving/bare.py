@@ -17,10 +17,10 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from app.opening import open_pipeline
-from app.pipeline import Pipeline
-from app.settings import Settings
 from benchmarks.stages import EXAMPLE
+from photo2cartoon.ground.settings import Settings
+from photo2cartoon.pipeline.opening import open_pipeline
+from photo2cartoon.pipeline.pipeline import Pipeline
 
 WARM_UP_JOBS = 5
 

@@ -127,7 +127,7 @@ def free_port() -> int:
 def our_command(port: int, headers: dict[str, str] | None = None) -> Command:
     """Our service with its default settings, from this Python."""
     return Command(
-        [sys.executable, "-m", "app", "serve"],
+        [sys.executable, "-m", "photo2cartoon", "serve"],
         port,
         "/cartoonize",
         headers or {},

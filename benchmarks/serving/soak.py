@@ -24,8 +24,6 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from app.opening import open_pipeline
-from app.settings import Settings
 from benchmarks.serving.inputs import Input, bad_inputs, good_inputs, mix
 from benchmarks.serving.load import LOST, Answer, Generator, Load, LoadResult, poisson
 from benchmarks.serving.process import (
@@ -39,6 +37,8 @@ from benchmarks.serving.process import (
 )
 from benchmarks.serving.tally import percentile_ms, throughput
 from benchmarks.stages import EXAMPLE
+from photo2cartoon.ground.settings import Settings
+from photo2cartoon.pipeline.opening import open_pipeline
 
 LOAD_SHARE = 0.8
 BAD_SHARE = 0.1

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from app import Photo2CartoonPredictor
-from app.errors import NoFaceFound
-from models.manifest import ManifestError, load_manifest
+from photo2cartoon import Photo2CartoonPredictor
+from photo2cartoon.ground.errors import NoFaceFound
+from photo2cartoon_models.manifest import ManifestError, load_manifest
 from tests.conftest import PHOTO
 
 

@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from app.decode import decode_image
-from app.encode import encode_image
-from app.face import Face
 from benchmarks.detectors import compare, main
+from photo2cartoon.pipeline.decode import decode_image
+from photo2cartoon.pipeline.encode import encode_image
+from photo2cartoon.pipeline.faces.detector import Face
 from tests.packs import MARK, write_detector
 
 

@@ -9,13 +9,13 @@ import onnx
 import pytest
 from typer.testing import CliRunner
 
-from app.device import CPU, Device
-from app.runtime import RuntimeProblem
-from app.settings import GENERATOR
 from benchmarks.gpu.__main__ import app
 from benchmarks.gpu.networks import list_variants, open_device
 from benchmarks.gpu.roofline import Ceiling, Work, count_work, measure_ceiling
-from models.manifest import load_manifest
+from photo2cartoon.ground.settings import GENERATOR
+from photo2cartoon.runtime.checks import RuntimeProblem
+from photo2cartoon.runtime.device import CPU, Device
+from photo2cartoon_models.manifest import load_manifest
 from tests.conftest import PHOTO
 
 EMBEDDED = load_manifest()[GENERATOR]

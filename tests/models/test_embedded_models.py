@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,11 +9,11 @@ import onnx
 import onnxruntime
 import pytest
 
-from models.manifest import load_manifest
-from models.mediapipe import NETWORKS, Network
-from models.preprocess import GOLDEN_TOLERANCE, probe_input, summarise
+from photo2cartoon_models.manifest import MANIFEST_PATH, load_manifest
+from photo2cartoon_models.mediapipe.wheel import NETWORKS, Network
+from photo2cartoon_models.preprocess import GOLDEN_TOLERANCE, probe_input, summarise
 
-WEIGHTS = Path(__file__).parents[2] / "models" / "weights"
+WEIGHTS = MANIFEST_PATH.parent / "weights"
 
 IMAGE = ["batch", 3, "height", "width"]
 DETECTOR = {"boxes": ["batch", "anchors", 16], "scores": ["batch", "anchors", 1]}
@@ -56,7 +55,7 @@ def test_names_and_shapes(name: str) -> None:
 
 
 def test_the_golden_answers_are_these_files() -> None:
-    """`python -m models.golden` would write what is there."""
+    """`python -m photo2cartoon_models.conversion.golden` would write what is there."""
     for model in load_manifest().values():
         net = onnxruntime.InferenceSession(model.path, providers=["CPUExecutionProvider"])
         contract = model.inputs[0]

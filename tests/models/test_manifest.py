@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from app.onnx import OnnxNetwork
-from models.manifest import MANIFEST_PATH, ManifestError, load_manifest
+from photo2cartoon.runtime.network import OnnxNetwork
+from photo2cartoon_models.manifest import MANIFEST_PATH, ManifestError, load_manifest
 
 Change = Callable[[dict[str, Any]], object]
 

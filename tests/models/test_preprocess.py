@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.preprocess import composite, to_image, to_tensor
+from photo2cartoon_models.preprocess import composite, to_image, to_tensor
 
 
 def test_composite_is_upstreams_formula_truncated() -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from models.manifest import PublishedFile, load_published
-from models.pull import ATTEMPTS, PullError, pull
+from photo2cartoon_models.manifest import PublishedFile, load_published
+from photo2cartoon_models.pull import ATTEMPTS, PullError, pull
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

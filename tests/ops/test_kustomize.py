@@ -8,7 +8,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from models.manifest import load_manifest
+from photo2cartoon_models.manifest import load_manifest
 from tests.conftest import ROOT
 from tests.ops.tools import call
 from tests.pod_security import our_violations, pod_specs, violations

@@ -29,10 +29,11 @@ CALLERS = 40
 ODD = """
 import itertools, time
 import numpy as np
-from app import metrics, server
-from app.device import Device
-from app.gpu import Gpu
-from app.onnx import OnnxNetwork
+from photo2cartoon.telemetry import metrics
+from photo2cartoon.api import server
+from photo2cartoon.runtime.device import Device
+from photo2cartoon.runtime.gpu import Gpu
+from photo2cartoon.runtime.network import OnnxNetwork
 
 count, start = itertools.count(), time.monotonic()
 load, run = OnnxNetwork.__init__, OnnxNetwork.run
@@ -56,7 +57,7 @@ def open_on_gpu(settings, open_pipeline=server.open_pipeline):
 OnnxNetwork.__init__, OnnxNetwork.run = init, fail_now_and_then
 server.open_pipeline = open_on_gpu
 metrics.read_gpu = lambda device_id: Gpu("L4", "8.9", 3 << 30, 24 << 30)
-from app.cli import main; main()
+from photo2cartoon.cli.main import main; main()
 """
 
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from PIL import Image as Pillow
 
-from models.export import face_like
-from models.preprocess import to_image
+from photo2cartoon_models.conversion.export import face_like
+from photo2cartoon_models.preprocess import to_image
 
 Image = NDArray[np.uint8]
 

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.generator import Generator
-from models.paddle_names import to_paddle
+from photo2cartoon_models.networks.generator import Generator
+from photo2cartoon_models.readers.paddle_names import to_paddle
 from tests.train import nets
 
 Weights = dict[str, Tensor]

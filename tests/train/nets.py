@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from models.discriminator import Discriminator
-from models.generator import Generator
+from photo2cartoon_models.networks.discriminator import Discriminator
+from photo2cartoon_models.networks.generator import Generator
 
 
 def generator(seed: int = 0, ngf: int = 32, img_size: int = 256, light: bool = True) -> Generator:

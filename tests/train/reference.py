@@ -1,7 +1,7 @@
 """The network a second time, as naive as it can be: numpy, float64, one picture, no classes.
 
-Written from the table of layers, to be compared with `models.generator`: it shares nothing with it
-but the names of the weights. Activations are (C, H, W).
+Written from the table of layers, to be compared with `networks.generator`: it shares nothing with
+it but the names of the weights. Activations are (C, H, W).
 """
 
 from collections.abc import Mapping

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app import Photo2CartoonPredictor
+from photo2cartoon import Photo2CartoonPredictor
 from tests.conftest import PHOTO
 from tests.train import files, nets
 

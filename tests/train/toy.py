@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.export import face_like
+from photo2cartoon_models.conversion.export import face_like
 
 SIDE = 64
 COUNT = 20

@@ -13,8 +13,8 @@ from typing import Annotated
 import bentoml
 from bentoml.validators import ContentType
 
-from app.opening import open_pipeline
-from app.settings import Settings
+from photo2cartoon.ground.settings import Settings
+from photo2cartoon.pipeline.opening import open_pipeline
 
 # `bentoml serve` imports this file, so its numbers come by the environment.
 NUMBERS = "SERVING_PEER"

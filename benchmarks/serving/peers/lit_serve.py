@@ -13,8 +13,8 @@ from typing import Annotated
 import litserve
 from fastapi import Body, Response
 
-from app.opening import open_pipeline
-from app.settings import Settings
+from photo2cartoon.ground.settings import Settings
+from photo2cartoon.pipeline.opening import open_pipeline
 
 
 class Cartoonist(litserve.LitAPI):

@@ -13,8 +13,8 @@ import sys
 
 from mosec import Server, Worker
 
-from app.opening import open_pipeline
-from app.settings import Settings
+from photo2cartoon.ground.settings import Settings
+from photo2cartoon.pipeline.opening import open_pipeline
 
 
 class Cartoonist(Worker):

@@ -19,8 +19,8 @@ from ray.serve.config import HTTPOptions
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.opening import open_pipeline
-from app.settings import Settings
+from photo2cartoon.ground.settings import Settings
+from photo2cartoon.pipeline.opening import open_pipeline
 
 HELD = 2  # a replica: one worked on, one waiting beside it
 

@@ -1,0 +1,56 @@
+"""The application: routes, middleware, and what lives as long as it does."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from photo2cartoon.api.batch import router as batch_router
+from photo2cartoon.api.middleware import RequestContext
+from photo2cartoon.api.routes import answer_problem, router
+from photo2cartoon.engine.engine import Engine
+from photo2cartoon.ground.errors import Problem
+from photo2cartoon.ground.settings import Settings
+from photo2cartoon.ground.ticket import Ticket
+from photo2cartoon.pipeline.opening import open_pipeline
+from photo2cartoon.pipeline.pipeline import Pipeline
+from photo2cartoon.telemetry.metrics import Metrics
+from photo2cartoon.telemetry.tracing import TracedTicket, telemetry, tracing_is_on
+
+
+def create_app(
+    settings: Settings, open_pipeline: Callable[[Settings], Pipeline] = open_pipeline
+) -> FastAPI:
+    """Build the application. Models are loaded, verified and warmed when it starts.
+
+    Until then the server does not listen, so a probe that connects finds a service that can work.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.engine = engine = await asyncio.to_thread(Engine, settings, open_pipeline)
+        app.state.metrics.watch(engine)
+        lag = asyncio.create_task(app.state.metrics.watch_loop())
+        try:
+            yield
+        finally:
+            lag.cancel()
+            await asyncio.to_thread(engine.close)
+
+    app = FastAPI(
+        title="photo2cartoon",
+        summary="A portrait photo in, a cartoon of that person out",
+        lifespan=lifespan,
+        telemetry=telemetry(),
+    )
+    app.state.metrics = Metrics()
+    app.state.open_ticket = TracedTicket if tracing_is_on() else Ticket
+    app.add_middleware(RequestContext)
+    app.include_router(router, max_body_size=settings.max_body_bytes)
+    app.include_router(batch_router, max_body_size=settings.max_batch_bytes)
+    for kind in (Problem, HTTPException, RequestValidationError):
+        app.add_exception_handler(kind, answer_problem)
+    return app

@@ -1,0 +1,91 @@
+"""The server: uvicorn around the application, from the first model to the last answer."""
+
+import asyncio
+import logging
+import math
+import signal
+import socket
+import time
+from collections.abc import Callable
+from types import FrameType
+
+import uvicorn
+
+from photo2cartoon.api.app import create_app
+from photo2cartoon.engine.engine import Engine
+from photo2cartoon.ground.settings import Settings
+from photo2cartoon.pipeline.opening import open_pipeline
+from photo2cartoon.telemetry.logs import configure_logs
+
+log = logging.getLogger("photo2cartoon.api.server")
+
+KEEP_ALIVE_S = 65  # longer than the usual proxy's 60 s, or the proxy meets closed connections
+LAST_JOBS_S = 5
+
+
+def serve(settings: Settings) -> None:
+    """Listen and serve until a signal says stop.
+
+    Raises:
+        ManifestError, RuntimeProblem: there is nothing to serve with; it never listened.
+    """
+    configure_logs(settings.log_level)
+    pipeline = open_pipeline(settings)  # here, where what it raises can be told in one line
+    app = create_app(settings, lambda _: pipeline)
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        # What still waits after the grace is answered (below); what runs gets this much more.
+        timeout_graceful_shutdown=math.ceil(settings.grace_s) + LAST_JOBS_S,
+    )
+    _Server(config, settings, lambda: app.state.engine).run()
+
+
+class _Server(uvicorn.Server):
+    """Says where it listens, with the port it really has, and stops in steps.
+
+    The first signal: not ready from now on, and `drain_delay_s` later no new connections; what was
+    accepted is finished for `grace_s`, then answered as `draining`. A second signal: at once.
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, settings: Settings, engine: Callable[[], Engine]
+    ) -> None:
+        super().__init__(config)
+        self._settings = settings
+        self._engine = engine
+        self._stop_at: float | None = None
+        self._signal = signal.SIGTERM
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for server in self.servers:
+            for listener in server.sockets:
+                host, port = listener.getsockname()[:2]
+                log.info("ready", extra={"fields": {"url": f"http://{host}:{port}"}})
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self._stop_at is None and self.started:
+            self._signal = signal.Signals(sig)
+            self._stop_at = time.monotonic() + self._settings.drain_delay_s
+            self._engine().draining = True
+        else:
+            self.force_exit = True
+            super().handle_exit(sig, frame)
+
+    async def on_tick(self, counter: int) -> bool:
+        if self._stop_at is not None and time.monotonic() >= self._stop_at:
+            super().handle_exit(self._signal, None)
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        log.info("draining", extra={"fields": {"waiting": self._engine().lanes.waiting}})
+        asyncio.get_running_loop().call_later(self._settings.grace_s, self._engine().lanes.stop)
+        await super().shutdown(sockets)
+        if self.force_exit:  # uvicorn then leaves out the lifespan's end
+            self._engine().lanes.close(timeout_s=0)

@@ -1,0 +1,55 @@
+"""The command line: `photo2cartoon serve`, `run`, `bulk`, `train`, `doctor` and more."""
+
+import typer
+
+from photo2cartoon.cli import models as model_files
+from photo2cartoon.cli.doctor import main as examine_and_show
+from photo2cartoon.cli.photos import bulk, run
+from photo2cartoon.cli.terminal import read_settings, told_in_one_line
+from photo2cartoon.cli.training import convert, evaluate, prepare_data, train
+
+commands = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+@commands.callback()
+def photo2cartoon() -> None:
+    """A portrait photo in, a cartoon of that person out."""
+
+
+@commands.command()
+def serve() -> None:
+    """Serve HTTP; every setting is a P2C_* environment variable.
+
+    Exit code: 0 stopped by a signal, 2 a setting, a model or this machine will not do.
+    """
+    from photo2cartoon.api.server import serve as serve_http  # noqa: PLC0415 - `run` needs no web framework
+
+    settings = read_settings()
+    with told_in_one_line():
+        serve_http(settings)
+
+
+@commands.command()
+def doctor() -> None:
+    """Say what is wrong with this machine, installation and settings, and what to do.
+
+    Exit code: 0 nothing is wrong, 1 something is.
+    """
+    raise typer.Exit(examine_and_show())
+
+
+commands.command()(run)
+commands.command()(bulk)
+commands.command("prepare-data")(prepare_data)
+commands.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    add_help_option=False,
+)(train)
+commands.command()(convert)
+commands.command()(evaluate)
+commands.add_typer(model_files.commands, name="models")
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    commands()

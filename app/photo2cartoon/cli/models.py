@@ -1,0 +1,119 @@
+"""The commands about model files: `models list`, `verify`, `show`, `pull` and `build-engines`."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.table import Table
+
+from photo2cartoon.cli.terminal import err, out, read_settings, told_in_one_line
+from photo2cartoon.pipeline.opening import open_pipeline
+from photo2cartoon_models.manifest import (
+    ManifestError,
+    Model,
+    PublishedFile,
+    TensorContract,
+    load_manifest,
+    load_published,
+)
+
+commands = typer.Typer(no_args_is_help=True, help="The model files that this project knows.")
+
+
+@commands.command("list")
+def list_models() -> None:
+    """List what comes along and what can be pulled."""
+    table = Table("name", "for", "style", "bytes", "sha256", "licence", box=None)
+    for model in load_manifest().values():
+        row = (model.name, model.role, model.style, f"{model.size_bytes:,}", model.sha256[:12])
+        table.add_row(*row, model.licence)
+    for file in load_published().values():
+        size = f"{file.size_bytes:,}" if file.size_bytes else "to pull"
+        digest = file.sha256[:12] if file.sha256 else "unverified"
+        table.add_row(file.name, file.role, file.style, size, digest, file.licence)
+    out.print(table)
+
+
+@commands.command()
+def verify() -> None:
+    """Check every file that comes along against the manifest. Exit code 1 if one differs."""
+    failed = False
+    for model in load_manifest().values():
+        try:
+            model.read_verified()
+            out.print(f"{model.name}: ok", markup=False)
+        except ManifestError as error:
+            failed = True
+            err.print(str(error), markup=False)
+    if failed:
+        raise typer.Exit(1)
+
+
+@commands.command()
+def show(name: str) -> None:
+    """Say everything that the manifest says about one file."""
+    entry = _find_entry(name)
+    for key in ("name", "role", "style", "path", "file", "url", "page", "format", "size_bytes",
+                "sha256", "licence", "source", "made_by"):  # fmt: skip
+        if hasattr(entry, key):
+            out.print(f"{key}: {getattr(entry, key) or 'unknown'}", markup=False)
+    for side, tensors in (("input", entry.inputs), ("output", entry.outputs)):
+        for tensor in tensors:
+            out.print(f"{side}: {_contract(tensor)}", markup=False)
+
+
+def _contract(tensor: TensorContract) -> str:
+    shape = ", ".join(map(str, tensor.shape))
+    low, high = tensor.range
+    words = (f"{tensor.dtype} ({shape})", tensor.layout, tensor.colour, f"{low:g}..{high:g}")
+    return f"{tensor.name} {' '.join(word for word in words if word != '-')}: {tensor.meaning}"
+
+
+def _find_entry(name: str) -> Model | PublishedFile:
+    entries: dict[str, Model | PublishedFile] = {**load_manifest(), **load_published()}
+    if name not in entries:
+        raise typer.BadParameter(f"one of {', '.join(entries)}", param_hint="NAME")
+    return entries[name]
+
+
+@commands.command("build-engines")
+def build_engines() -> None:
+    """Build TensorRT's engines before the service starts: P2C_PROVIDER=tensorrt, P2C_ENGINE_CACHE.
+
+    Exit code: 0 they are there, 2 a setting, a model or this machine will not do.
+    """
+    settings = read_settings()
+    if settings.provider != "tensorrt":
+        err.print(f"P2C_PROVIDER={settings.provider} has no engines: set P2C_PROVIDER=tensorrt")
+        raise typer.Exit(2)
+    start = time.monotonic()
+    with told_in_one_line():
+        open_pipeline(settings).close()
+    took = time.monotonic() - start
+    out.print(f"{settings.engine_cache.resolve()}: ready after {took:.0f} s", markup=False)
+
+
+@commands.command("pull")
+def pull_model(
+    name: str,
+    folder: Annotated[Path, typer.Option(help="Where to put it.")] = Path("data/weights"),
+) -> None:
+    """Download weights that somebody else publishes. Exit code 1 if they cannot be had."""
+    entry = _find_entry(name)
+    if isinstance(entry, Model):
+        out.print(f"{name} comes along: {entry.path}", markup=False)
+        return
+    from photo2cartoon_models.pull import PullError, pull  # noqa: PLC0415 - serving has nothing to fetch
+
+    columns = (TextColumn(name), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    try:
+        with Progress(*columns, console=err, transient=True) as bar:
+            task = bar.add_task(name, total=None)
+            done = pull(entry, folder, lambda n, total: bar.update(task, completed=n, total=total))
+    except PullError as error:
+        err.print(str(error), markup=False)
+        raise typer.Exit(1) from error
+    state = "verified" if done.verified else "unverified: the manifest knows no sha256"
+    out.print(f"{done.path}\nsha256 {done.sha256} ({state})\n{entry.made_by}", markup=False)

@@ -1,0 +1,326 @@
+"""Training data: photos, drawings and pairs into the folders that training reads.
+
+    OUT/trainA, testA     photos as the generator sees them: aligned, matted, on white, 256 px PNG
+    OUT/crops/...         the same squares with their background, the matte as the alpha channel
+    OUT/trainB, testB     drawings as they are, transparency on white
+    OUT/trainP, testP     pairs as they are: photo and cartoon side by side
+    OUT/faces.jsonl       a line a photo or pair: where eyes, mouth and face are
+    OUT/skipped.csv       what was left out, and why
+
+The photos go through the service's own pipeline, so training sees the mattes and crops that serving
+will make, errors included. What is done stays done: a second call does what is missing.
+"""
+
+import csv
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from photo2cartoon.cli.bulk import PART, PHOTO_SUFFIXES
+from photo2cartoon.ground.errors import InternalError, Problem
+from photo2cartoon.ground.options import Options
+from photo2cartoon.ground.ticket import Ticket
+from photo2cartoon.pipeline.decode import decode_image
+from photo2cartoon.pipeline.faces.facemesh import Region, region_of_landmarks
+from photo2cartoon.pipeline.pipeline import Pipeline
+from photo2cartoon_models.preprocess import composite
+
+Image = NDArray[np.uint8]
+Kind = Literal["A", "B", "P"]
+
+FACES, SKIPPED = "faces.jsonl", "skipped.csv"
+# Contours of MediaPipe's canonical face mesh, by the names of its own drawing tables
+# (mediapipe 0.10.21, face_mesh_connections.py); left and right in the picture.
+CONTOURS = {
+    "left_eye": (33, 7, 163, 144, 145, 153, 154, 155, 133, 246, 161, 160, 159, 158, 157, 173),
+    "right_eye": (263, 249, 390, 373, 374, 380, 381, 382, 362, 466, 388, 387, 386, 385, 384, 398),
+    "mouth": (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 185, 40, 39, 37, 0, 267, 269, 270,
+              409),
+    "oval": (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400,
+             377, 152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67,
+             109),
+}  # fmt: skip
+# Where the face is in an aligned square: the box of the landmarks is 1/2.1 of it high, .8/2.1 from
+# the top (`pipeline.alignment`); the mesh wants a margin (`pipeline.faces.facemesh.REGION_SCALE`).
+FACE_CENTRE, FACE_SIDE = (0.5, 1.3 / 2.1), 1.5 / 2.1
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One picture to prepare.
+
+    Attributes:
+        kind: A photo, B drawing, P pair.
+        source: the file.
+        name: its path below the folder it was found in.
+        target: below OUT: `trainA/sub/name.png`.
+    """
+
+    kind: Kind
+    source: Path
+    name: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What became of one picture; `code` and `detail` say why it was left out."""
+
+    item: Item
+    status: Literal["done", "there", "skipped"]
+    code: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Which pictures are kept from training.
+
+    Attributes:
+        share: of the photos, 0..1, chosen by a digest of their names.
+        last_b: that many drawings, the last ones by name.
+        last_p: that many pairs, the last ones by name.
+        names: and these, of any kind: names below their folder, with or without suffix.
+    """
+
+    share: float = 0.05
+    last_b: int = 0
+    last_p: int = 0
+    names: frozenset[str] = frozenset()
+
+    def tests(self, kind: Kind, names: list[str]) -> set[str]:
+        """Those of `names` that are for testing."""
+        listed = {n for n in names if n in self.names or str(Path(n).with_suffix("")) in self.names}
+        if kind == "A":
+            return listed | {name for name in names if _number(name) < self.share}
+        # By the file's own name: drawings of a collection may lie in folders trainB and testB.
+        by_name = sorted(names, key=lambda name: (Path(name).name, name))
+        count = self.last_b if kind == "B" else self.last_p
+        return listed | set(by_name[len(by_name) - count :])
+
+
+def _number(name: str) -> float:
+    """0..1, the same for a name at any time and in any company."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64
+
+
+def plan(folders: dict[Kind, Path], out: Path, split: Split) -> list[Item]:
+    """Find the pictures and say where each one goes."""
+    items = []
+    for kind, folder in folders.items():
+        own = out.resolve()
+        found = [p for p in sorted(folder.rglob("*")) if p.suffix.lower() in PHOTO_SUFFIXES]
+        paths = [p for p in found if p.is_file() and own not in p.resolve().parents]
+        names = [path.relative_to(folder).as_posix() for path in paths]
+        tests = split.tests(kind, names)
+        stems = [str(Path(name).with_suffix("")) for name in names]
+        twins = Counter(stems)
+        for path, name, stem in zip(paths, names, stems, strict=True):
+            place = stem if twins[stem] == 1 else name
+            part = "test" if name in tests else "train"
+            items.append(Item(kind, path, name, f"{part}{kind}/{place}.png"))
+    return items
+
+
+def prepare(
+    pipeline: Pipeline, items: list[Item], out: Path, *, threads: int, again: bool
+) -> Generator[Prepared, None, None]:
+    """Prepare `items`; yields each as it is done, in any order.
+
+    Args:
+        pipeline: the loaded pipeline.
+        items: what `plan` found.
+        out: the folder for everything.
+        threads: pictures worked on at the same time.
+        again: do also what is there, or was left out before.
+    """
+    journal = _Journal(out, items, fresh=again)
+    work = _Worker(pipeline, out)
+    pending: set[Future[tuple[Prepared, dict[str, Any] | None]]] = set()
+
+    def finished(done: Iterable[Future[tuple[Prepared, dict[str, Any] | None]]]) -> list[Prepared]:
+        results = [future.result() for future in done]
+        for result, line in results:
+            journal.note(result, line)
+        return [result for result, _ in results]
+
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for item in items:
+                before = journal.before(item)
+                if before:
+                    yield before
+                    continue
+                pending.add(pool.submit(work.one, item))
+                if len(pending) >= 2 * threads:
+                    done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                    yield from finished(done)
+            while pending:
+                done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                yield from finished(done)
+        finally:
+            for future in pending:
+                future.cancel()
+            journal.close()
+
+
+class _Worker:
+    """Prepares one picture on any thread."""
+
+    def __init__(self, pipeline: Pipeline, out: Path) -> None:
+        self.pipeline, self.out = pipeline, out
+        self.mesh = pipeline.detector.mesh
+        self.steps: dict[Kind, Callable[[Item, bytes], dict[str, Any] | None]] = {
+            "A": self._photo,
+            "B": self._drawing,
+            "P": self._pair,
+        }
+
+    def one(self, item: Item) -> tuple[Prepared, dict[str, Any] | None]:
+        """The outcome, and its line of `faces.jsonl`."""
+        try:
+            line = self.steps[item.kind](item, item.source.read_bytes())
+        except (Problem, NotAPair) as problem:
+            return Prepared(item, "skipped", problem.code, problem.detail), None
+        except OSError as error:
+            detail = error.strerror or "cannot be read or written"
+            return Prepared(item, "skipped", "unreadable_file", detail), None
+        except Exception as error:  # noqa: BLE001 - a bug must not cost the other pictures
+            return Prepared(item, "skipped", InternalError.code, type(error).__name__), None
+        return Prepared(item, "done"), line
+
+    def _photo(self, item: Item, data: bytes) -> dict[str, Any] | None:
+        _, (portrait,) = self.pipeline.prepare(data, Options(), Ticket())
+        crop = portrait.cut.crop.pixels
+        matte = np.asarray(portrait.matte * 255 + 0.5, np.uint8)
+        write_png(self.out / "crops" / item.target, np.dstack((crop, matte)))
+        write_png(self.out / item.target, composite(crop, portrait.matte))
+        return self._faces(item, crop)
+
+    def _drawing(self, item: Item, data: bytes) -> None:
+        write_png(self.out / item.target, decode_image(data, self.pipeline.max_pixels))
+
+    def _pair(self, item: Item, data: bytes) -> dict[str, Any] | None:
+        both = decode_image(data, self.pipeline.max_pixels)
+        height, width = both.shape[:2]
+        if width != 2 * height:
+            raise NotAPair
+        write_png(self.out / item.target, both)
+        return self._faces(item, np.ascontiguousarray(both[:, :height]))
+
+    def _faces(self, item: Item, square: Image) -> dict[str, Any]:
+        """Where the parts of the face are in an aligned square, px; two looks, as in detection."""
+        size = square.shape[0]
+        region = Region(np.array(FACE_CENTRE) * size, FACE_SIDE * size, 0.0)
+        points, _ = self.mesh.predict(square, region)
+        points, score = self.mesh.predict(square, region_of_landmarks(points))
+        places = {name: points[list(part)].round(1).tolist() for name, part in CONTOURS.items()}
+        found = places if score >= 0.5 else None
+        return {"picture": item.target, "photo": item.name, "size": size, "points": found}
+
+
+class NotAPair(Exception):
+    """A file that is no pair; nothing the service could meet."""
+
+    code = "not_a_pair"
+    detail = "A pair is two squares side by side: the photo left, the cartoon right."
+
+
+class _Journal:
+    """What is done, on the disk: a line as soon as a picture is finished.
+
+    A picture without its line was not finished; the line is what counts.
+    """
+
+    def __init__(self, out: Path, items: list[Item], *, fresh: bool) -> None:
+        out.mkdir(parents=True, exist_ok=True)
+        self.faces_path, self.skipped_path, self.out = out / FACES, out / SKIPPED, out
+        wanted = {item.target for item in items}
+        lines = self._read_faces()
+        self.faces = {k: v for k, v in lines.items() if not fresh or k not in wanted}
+        skipped = self._read_skipped()
+        self.skipped = {k: v for k, v in skipped.items() if not fresh or k not in wanted}
+        self._write_faces()  # without a torn last line
+        self._file = self.faces_path.open("a", encoding="utf-8")
+        self._fresh = fresh
+
+    def _read_faces(self) -> dict[str, dict[str, Any]]:
+        if not self.faces_path.exists():
+            return {}
+        lines = {}
+        for text in self.faces_path.read_text(encoding="utf-8").splitlines():
+            try:
+                entry = json.loads(text)
+                lines[entry["picture"]] = entry
+            except (ValueError, KeyError, TypeError):
+                continue  # the line that was being written when the last run was killed
+        return lines
+
+    def _read_skipped(self) -> dict[str, tuple[str, str, str]]:
+        if not self.skipped_path.exists():
+            return {}
+        with self.skipped_path.open(newline="", encoding="utf-8") as file:
+            rows = csv.DictReader(file)
+            return {row["target"]: (row["photo"], row["code"], row["detail"]) for row in rows}
+
+    def before(self, item: Item) -> Prepared | None:
+        """What an earlier run made of it, in the same part: one picture never is in both."""
+        other = item.target.replace("train", "test", 1)
+        if item.target.startswith("test"):
+            other = item.target.replace("test", "train", 1)
+        for path in (self.out / other, self.out / "crops" / other):
+            path.unlink(missing_ok=True)
+        self.faces.pop(other, None)
+        if item.target in self.skipped:
+            _, code, detail = self.skipped[item.target]
+            return Prepared(item, "skipped", code, detail)
+        if self._fresh or not (self.out / item.target).exists():
+            return None
+        if item.kind == "B" or item.target in self.faces:
+            return Prepared(item, "there")
+        return None
+
+    def note(self, result: Prepared, line: dict[str, Any] | None) -> None:
+        if result.status == "skipped":
+            self.skipped[result.item.target] = (result.item.name, result.code, result.detail)
+        if line:
+            self.faces[line["picture"]] = line
+            self._file.write(json.dumps(line) + "\n")
+            self._file.flush()
+
+    def close(self) -> None:
+        """Put both lists in order."""
+        self._file.close()
+        self._write_faces()
+        part = self.skipped_path.with_name(SKIPPED + PART)
+        with part.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(("target", "photo", "code", "detail"))
+            writer.writerows((target, *row) for target, row in sorted(self.skipped.items()))
+        os.replace(part, self.skipped_path)
+
+    def _write_faces(self) -> None:
+        part = self.faces_path.with_name(FACES + PART)
+        with part.open("w", encoding="utf-8") as file:
+            file.writelines(json.dumps(self.faces[name]) + "\n" for name in sorted(self.faces))
+        os.replace(part, self.faces_path)
+
+
+def write_png(path: Path, image: Image) -> None:
+    """Write (H, W, 3) RGB or (H, W, 4) RGBA, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    order = cv2.COLOR_RGBA2BGRA if image.shape[2] == 4 else cv2.COLOR_RGB2BGR
+    _, data = cv2.imencode(".png", cv2.cvtColor(image, order))
+    part = path.with_name(path.name + PART)
+    part.write_bytes(data.tobytes())
+    part.replace(path)

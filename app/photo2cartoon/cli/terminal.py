@@ -1,0 +1,49 @@
+"""What the commands share: the two consoles, a progress bar, settings and pipeline or the exit."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from photo2cartoon.ground.settings import Settings, explain
+from photo2cartoon.pipeline.opening import open_pipeline
+from photo2cartoon.pipeline.pipeline import Pipeline
+from photo2cartoon.runtime.checks import RuntimeProblem
+from photo2cartoon_models.manifest import ManifestError
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def count_up() -> Progress:
+    """A progress bar that counts pieces, on the standard error."""
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    return Progress(*columns, TimeRemainingColumn(), console=err)
+
+
+def load_pipeline(settings: Settings) -> Pipeline:
+    """As `open_pipeline`, or the exit."""
+    with told_in_one_line():
+        return open_pipeline(settings)
+
+
+@contextmanager
+def told_in_one_line() -> Iterator[None]:
+    """Say why the models cannot be used, and exit with 2."""
+    try:
+        yield
+    except (ManifestError, RuntimeProblem) as error:
+        err.print(str(error), markup=False, style="red")
+        raise typer.Exit(2) from error
+
+
+def read_settings() -> Settings:
+    try:
+        return Settings()
+    except ValidationError as error:
+        for line in explain(error):
+            err.print(line, markup=False, style="red")
+        raise typer.Exit(2) from error

@@ -1,0 +1,75 @@
+"""What a caller may choose: the same names over HTTP, on the command line and in Python."""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from photo2cartoon.ground.errors import InvalidOption
+from photo2cartoon.ground.formats import OutputFormat
+
+
+class Options(BaseModel):
+    """The options of one request. A wrong value or an unknown name raises pydantic's error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    faces: Literal["largest", "all"] | Annotated[int, Field(ge=0)] = Field(
+        "largest", description="largest, all, or an index counted from 0 at the left"
+    )
+    compose: Literal["portrait", "scene"] = Field(
+        "portrait",
+        description="portrait (the cartoon alone, 256 px) or scene (the head drawn in the photo)",
+    )
+    background: str | None = Field(
+        None,
+        pattern=r"^(white|transparent|#[0-9a-fA-F]{6})$",
+        description="white, transparent or #rrggbb; for portraits",
+    )
+    format: OutputFormat | None = Field(None, description="png, jpeg or webp")
+    quality: int | None = Field(
+        None, ge=1, le=100, description="1 to 100, of JPEG and WebP; PNG loses nothing"
+    )
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if self.compose == "scene" and self.background is not None:
+            raise ValueError("background is for portraits: a scene keeps the photo's own.")
+        if self.transparent and self.format == "jpeg":
+            raise ValueError("JPEG cannot be transparent.")
+        return self
+
+    @property
+    def transparent(self) -> bool:
+        """Whether the answer has an alpha channel."""
+        return self.background == "transparent"
+
+    @property
+    def colour(self) -> tuple[int, int, int]:
+        """The background as RGB, 0..255; white where it is transparent."""
+        if self.background is None or not self.background.startswith("#"):
+            return 255, 255, 255
+        red, green, blue = bytes.fromhex(self.background[1:])
+        return red, green, blue
+
+
+def parse_options(given: Mapping[str, object]) -> Options:
+    """Check options as a caller wrote them.
+
+    Raises:
+        InvalidOption: a name or value is wrong; it says what would be right, and repeats nothing.
+    """
+    try:
+        return Options.model_validate(given)
+    except ValidationError as error:
+        raise InvalidOption(_explain(error)) from error
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors()[0]
+    if not first["loc"]:
+        return str(first["ctx"]["error"])  # a message of `_check_together`
+    field = Options.model_fields.get(str(first["loc"][0]))
+    if field is None:
+        return f"An unknown option. There are: {', '.join(Options.model_fields)}."
+    return f"{first['loc'][0]} must be {field.description}."

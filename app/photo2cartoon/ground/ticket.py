@@ -1,0 +1,105 @@
+"""Ticket: one request on its way: when it is due, who still waits, what took how long."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from threading import Semaphore
+from typing import Any
+
+from photo2cartoon.ground.errors import DeadlinePassed
+
+
+class Abandoned(Exception):
+    """Nobody waits for the answer any more. It is never sent: its caller has left."""
+
+
+class Ticket:
+    """Goes with one photo through the lanes, the pipeline and the batchers.
+
+    Work stops at the next stage's door once the caller has left or the deadline has passed. A
+    ticket without a deadline (command line, benchmarks) only adds up the stages' times.
+
+    Attributes:
+        seconds: time by stage, in the order in which the stages first ran.
+        at: the stage it is in, or was in last.
+        facts: what the log and the metrics should know: `faces` found, `scale` of decoding.
+        core: the permit to compute that its lane holds, where lanes outnumber cores.
+    """
+
+    def __init__(self, timeout_s: float | None = None) -> None:
+        """Make it due in `timeout_s` seconds; None for never."""
+        self.seconds: dict[str, float] = {}
+        self.at = ""
+        self.facts: dict[str, int] = {}
+        self.core: Semaphore | None = None
+        self.abandoned = False
+        self._deadline: float | None = None
+        self._awaited: Future[Any] | None = None
+        if timeout_s is not None:
+            self.due_in(timeout_s)
+
+    def due_in(self, seconds: float) -> None:
+        """Set the deadline, `seconds` from now."""
+        self._deadline = time.monotonic() + seconds
+
+    @property
+    def left_s(self) -> float:
+        """Seconds until the deadline; negative when it has passed."""
+        return float("inf") if self._deadline is None else self._deadline - time.monotonic()
+
+    def check(self) -> None:
+        """Stop here if going on is of no use.
+
+        Raises:
+            Abandoned: the caller has left.
+            DeadlinePassed: the answer would come too late.
+        """
+        if self.abandoned:
+            raise Abandoned
+        if self.left_s <= 0:
+            raise DeadlinePassed
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Count the time inside to stage `name`, also when it ends in an error.
+
+        Raises:
+            Abandoned, DeadlinePassed: as `check`.
+        """
+        self.check()
+        self.at = name
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.add(name, time.perf_counter() - start)
+
+    def add(self, name: str, seconds: float) -> None:
+        """Add `seconds` to stage `name`."""
+        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+
+    def abandon(self) -> None:
+        """Say that the caller has left. Any thread may."""
+        self.abandoned = True
+        if awaited := self._awaited:
+            awaited.cancel()
+
+    @contextmanager
+    def awaiting(self, future: Future[Any]) -> Iterator[None]:
+        """Inside, this thread waits for `future`: it computes nothing, so it frees its core."""
+        self._awaited = future
+        if self.abandoned:  # it may have happened just before
+            future.cancel()
+        if self.core:
+            self.core.release()
+        try:
+            yield
+        finally:
+            if self.core:
+                self.core.acquire()
+            self._awaited = None
+
+    def milliseconds(self) -> dict[str, float]:
+        """Return the stages' times in ms, rounded for a log line."""
+        return {name: round(seconds * 1000, 2) for name, seconds in self.seconds.items()}

@@ -1,0 +1,139 @@
+"""Alignment and crop: photo2cartoon's square around a face, eyes level.
+
+Formulas: minivision-ai/photo2cartoon @ 6204e27, `utils/preprocess.py`, with atan2 in place of
+arctan: the same below 90 degrees of tilt, and right beyond.
+"""
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from photo2cartoon.ground.errors import FaceTooSmall
+from photo2cartoon.pipeline.faces.detector import Face
+from photo2cartoon.pipeline.faces.warp import Matrix, apply, compose, cut_view, inverse, warp_square
+
+ABOVE = 0.8  # of the landmark box's height, kept above it: forehead and hair
+AROUND = 0.3  # of its width or height, kept on the other three sides
+
+
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """Where the crop lies, as upstream computes it: turn the photo on a canvas, cut a square.
+
+    Attributes:
+        matrix: `(2, 3)` float64: photo pixels to canvas pixels, eyes level on the canvas.
+        canvas: width and height of the canvas, px: the whole turned photo.
+        box: left, top, right, bottom of the square on the canvas, px, all inclusive; it may lie
+            partly outside the canvas.
+    """
+
+    matrix: Matrix
+    canvas: tuple[int, int]
+    box: tuple[int, int, int, int]
+
+    @property
+    def side(self) -> int:
+        """Side of the square, canvas px (= photo px)."""
+        return self.box[3] - self.box[1] + 1
+
+    def to_photo(self, size: int) -> Matrix:
+        """Return the map from pixels of the square at `size` px to photo pixels, `(2, 3)`."""
+        scale = self.side / size
+        shift = (scale - 1) / 2  # centres: canvas = left + (x + 0.5) * scale - 0.5
+        square = np.array([[scale, 0, self.box[0] + shift], [0, scale, self.box[1] + shift]])
+        return compose(inverse(self.matrix), square)
+
+
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """The aligned square of a photo.
+
+    Attributes:
+        pixels: `(S, S, 3)` uint8 RGB; outside the photo its mirror image.
+        inside: `(S, S)` float32, 1 inside the photo, 0 outside.
+    """
+
+    pixels: NDArray[np.uint8]
+    inside: NDArray[np.float32]
+
+
+def estimate_alignment(face: Face, image_size: tuple[int, int], min_face_px: int = 0) -> Alignment:
+    """Level the eyes of `face` and frame it.
+
+    Args:
+        face: a face in photo pixels.
+        image_size: width and height of the photo, px.
+        min_face_px: smallest longer side of the landmark box.
+
+    Raises:
+        FaceTooSmall: the face is smaller than that.
+    """
+    matrix, canvas = _level_eyes(face.eyes, image_size)
+    points = apply(matrix, face.outline)
+    left, top = points.min(axis=0)
+    right, bottom = points.max(axis=0)
+    if max(bottom - top, right - left) < max(1, min_face_px):
+        raise FaceTooSmall
+    return Alignment(matrix, canvas, _square(left, top, right, bottom))
+
+
+def _level_eyes(
+    eyes: NDArray[np.float64], image_size: tuple[int, int]
+) -> tuple[Matrix, tuple[int, int]]:
+    width, height = image_size
+    dx, dy = eyes[1] - eyes[0]
+    angle = math.atan2(dy, dx)
+    cos, sin = math.cos(angle), math.sin(angle)
+    canvas_width = int(width * abs(cos) + height * abs(sin))
+    canvas_height = int(width * abs(sin) + height * abs(cos))
+    shift_x = canvas_width // 2 - width // 2
+    shift_y = canvas_height // 2 - height // 2
+    matrix = np.array(
+        [
+            [cos, sin, (1 - cos) * width / 2 - sin * height / 2 + shift_x],
+            [-sin, cos, sin * width / 2 + (1 - cos) * height / 2 + shift_y],
+        ]
+    )
+    return matrix, (canvas_width, canvas_height)
+
+
+def _square(left: float, top: float, right: float, bottom: float) -> tuple[int, int, int, int]:
+    """Grow the landmark box by upstream's margins and make it square; `int` truncates, as there."""
+    width, height = right - left, bottom - top
+    box_top = int(top - ABOVE * height)
+    box_bottom = int(bottom + AROUND * height)
+    box_left = int(left - AROUND * width)
+    box_right = int(right + AROUND * width)
+    box_width, box_height = box_right - box_left, box_bottom - box_top
+    if box_height > box_width:
+        box_left -= (box_height - box_width) // 2
+        box_right = box_left + box_height
+    else:
+        box_top -= (box_width - box_height) // 2
+        box_bottom = box_top + box_width
+    return box_left, box_top, box_right, box_bottom
+
+
+def crop_face(image: NDArray[np.uint8], alignment: Alignment, size: int) -> Crop:
+    """Cut the square of `alignment` out of `image` `(H, W, 3)` uint8 RGB at `size` px.
+
+    Outside the photo the crop holds the photo's mirror image: a matte network that sees upstream's
+    white there takes the photo's slanted border for the person's. `inside` takes it out again.
+    """
+    to_photo = alignment.to_photo(size)
+    pixels = warp_square(cut_view(image, to_photo, size), to_photo, size, cv2.BORDER_REFLECT_101)
+    return Crop(pixels, _inside(to_photo, image.shape[1], image.shape[0], size))
+
+
+def _inside(to_photo: Matrix, width: int, height: int, size: int) -> NDArray[np.float32]:
+    """Return which pixels of the square have their centre in the photo, `(size, size)`, 0 or 1."""
+    x = np.arange(size)[None, :]
+    y = np.arange(size)[:, None]
+    (xx, xy, x0), (yx, yy, y0) = to_photo
+    photo_x, photo_y = xx * x + xy * y + x0, yx * x + yy * y + y0  # (size, size)
+    inside = (photo_x >= -0.5) & (photo_x <= width - 0.5)
+    inside &= (photo_y >= -0.5) & (photo_y <= height - 0.5)
+    return np.asarray(inside, np.float32)

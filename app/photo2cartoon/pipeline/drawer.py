@@ -1,0 +1,139 @@
+"""Drawer: from a face's aligned crop to its matte and its cartoon.
+
+In stages, with numpy in between, as a CPU does it best: one photo a thread, nothing copied. Or
+fused, for a GPU: one graph for all of it (`pipeline.fuse`), so that a pixel crosses the bus as
+bytes and once each way.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photo2cartoon.ground.errors import UnusableOutput
+from photo2cartoon.ground.ticket import Ticket
+from photo2cartoon.pipeline.alignment import Alignment, Crop
+from photo2cartoon.pipeline.matte import predict_matte
+from photo2cartoon.runtime.network import Network
+from photo2cartoon_models.preprocess import composite, to_image, to_tensor
+
+FLAT = 2 / 127.5  # a drawing spans more than two grey levels
+TRIES = 2
+
+Image = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """One face of a photo, cut out.
+
+    Attributes:
+        crop: the aligned square with its background.
+        alignment: where that square lies in the decoded photo.
+    """
+
+    crop: Crop
+    alignment: Alignment
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """One face, drawn.
+
+    Attributes:
+        cartoon: `(S, S, 3)` RGB, 0..255, before compositing; float32 and not rounded, or uint8.
+        matte: `(S, S)` float32, 0..1.
+    """
+
+    cartoon: NDArray[np.float32] | Image
+    matte: NDArray[np.float32]
+
+
+class Drawer(Protocol):
+    """What draws. Any thread may call it.
+
+    Attributes:
+        networks: what it runs.
+        size: side of the crops, px.
+        unusable: outputs of the generator that were no drawing.
+    """
+
+    networks: Sequence[Network]
+    size: int
+    unusable: int
+
+    def matte(self, image: Image, cut: Cut, ticket: Ticket) -> NDArray[np.float32]:
+        """Only the matte of one face of `image` `(H, W, 3)` uint8 RGB: `(S, S)` float32, 0..1."""
+
+    def draw(self, image: Image, cut: Cut, ticket: Ticket) -> Drawing:
+        """Draw one face of `image` `(H, W, 3)` uint8 RGB.
+
+        An answer that is not finite, or flat, is asked for once more.
+
+        Raises:
+            UnusableOutput: the second one was no better.
+        """
+
+
+class StagedDrawer:
+    """Matte network, composite, generator."""
+
+    def __init__(self, matte: Network, generator: Network) -> None:
+        self.matte_network = matte
+        self.generator = generator
+        self.networks: Sequence[Network] = (matte, generator)
+        self.size = generator.model.image_size
+        self.unusable = 0
+
+    def matte(self, image: Image, cut: Cut, ticket: Ticket) -> NDArray[np.float32]:
+        """As `Drawer`."""
+        with ticket.stage("matte"):
+            return predict_matte(self.matte_network, image, cut.alignment, cut.crop, ticket)
+
+    def draw(self, image: Image, cut: Cut, ticket: Ticket) -> Drawing:
+        """As `Drawer`."""
+        matte = self.matte(image, cut, ticket)
+        with ticket.stage("compose"):
+            tensor = to_tensor(composite(cut.crop.pixels, matte))
+        with ticket.stage("generate"):
+            output = self._generate(tensor, ticket)
+        with ticket.stage("compose"):
+            return Drawing(to_image(output), matte)
+
+    def _generate(self, tensor: NDArray[np.float32], ticket: Ticket) -> NDArray[np.float32]:
+        """Run the generator on one tensor `(3, S, S)`; the same shape comes back."""
+        for _ in range(TRIES):
+            (outputs,) = self.generator.run(tensor[None], ticket)
+            output: NDArray[np.float32] = outputs[0]
+            if np.isfinite(output).all() and np.ptp(output) > FLAT:
+                return output
+            self.unusable += 1
+        raise UnusableOutput
+
+
+class FusedDrawer:
+    """The graph of `pipeline.fuse`: a grey level at most from the staged drawer's answers."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.networks: Sequence[Network] = (network,)
+        self.size = network.model.image_size
+        self.unusable = 0
+
+    def matte(self, image: Image, cut: Cut, ticket: Ticket) -> NDArray[np.float32]:
+        """As `Drawer`; it draws the cartoon as well, which costs a GPU little."""
+        return self.draw(image, cut, ticket).matte
+
+    def draw(self, image: Image, cut: Cut, ticket: Ticket) -> Drawing:  # noqa: ARG002
+        """As `Drawer`."""
+        with ticket.stage("generate"):
+            inside = (cut.crop.inside * 255).astype(np.uint8)
+            rgba = np.dstack((cut.crop.pixels, inside))[None]
+            for _ in range(TRIES):
+                cartoons, mattes, spreads = self.network.run(rgba, ticket)
+                if spreads[0] > FLAT:  # NaN is not
+                    return Drawing(cartoons[0], mattes[0].astype(np.float32) / np.float32(255))
+                self.unusable += 1
+            raise UnusableOutput

@@ -1,0 +1,32 @@
+"""Image to bytes: PNG, JPEG or WebP, pixels and nothing else.
+
+OpenCV encodes: its PNG is several times faster than Pillow's.
+"""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from photo2cartoon.ground.formats import OutputFormat
+
+DEFAULT_QUALITY = 92
+
+
+def encode_image(
+    image: NDArray[np.uint8], output_format: OutputFormat, quality: int | None = None
+) -> bytes:
+    """Encode an image.
+
+    Args:
+        image: `(H, W, 3)` RGB or `(H, W, 4)` RGBA, uint8; a JPEG has no alpha.
+        output_format: the format.
+        quality: 1 (small) .. 100 (good) of JPEG and WebP; a PNG loses nothing.
+    """
+    flag = {"jpeg": cv2.IMWRITE_JPEG_QUALITY, "webp": cv2.IMWRITE_WEBP_QUALITY}.get(output_format)
+    # PNG without parameters: naming a level switches OpenCV's fast strategy off.
+    parameters = [] if flag is None else [flag, quality or DEFAULT_QUALITY]
+    order = cv2.COLOR_RGBA2BGRA if image.shape[2] == 4 else cv2.COLOR_RGB2BGR
+    done, encoded = cv2.imencode(f".{output_format}", cv2.cvtColor(image, order), parameters)
+    if not done:
+        raise RuntimeError(f"OpenCV could not encode {output_format}")
+    return encoded.tobytes()

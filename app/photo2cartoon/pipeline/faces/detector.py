@@ -1,0 +1,268 @@
+"""Faces in a photo: what a finder proposes is verified by the mesh; and the choice of one face."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from photo2cartoon.ground.errors import NoFaceFound, NoSuchFace
+from photo2cartoon.pipeline.faces.blazeface import Detection
+from photo2cartoon.pipeline.faces.facemesh import (
+    EYE_CORNERS,
+    OUTLINE,
+    FaceMesh,
+    region_of_box,
+    region_of_landmarks,
+)
+from photo2cartoon.runtime.network import OnnxNetwork
+
+CLEARLY = 0.001  # better by the mesh's score; the right side has .9997 and more
+# The mesh's chin lies that much of the outline's height higher than the 68-point chin that
+# upstream's crop rule was made for (`python -m benchmarks.landmarks`, 611 photos); the brows agree.
+CHIN_DROP = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a detection must score to be a face.
+
+    Attributes:
+        detection: smallest score of the detector, 0..1.
+        mesh: smallest score of the landmark network, 0..1.
+        both: whether both of its looks must reach that, or the better one.
+    """
+
+    detection: float
+    mesh: float
+    both: bool
+
+
+# Faces score above .95 in both looks of the mesh, nearly everything else below .5 in one of them;
+# heads in hard light and with large beards lie between, but then the detector is fairly sure.
+STRICT = Rule(detection=0.5, mesh=0.9, both=True)
+STRICT_FAINT = Rule(detection=0.3, mesh=0.9, both=True)
+LENIENT = Rule(detection=0.7, mesh=0.5, both=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """One face of an image, in its pixels, x before y.
+
+    Attributes:
+        score: 0..1, the landmark network's word that this is a face.
+        eyes: `(2, 2)` float64: outer eye corners, the one at image left first.
+        outline: `(N, 2)` float64: brows and jaw; their box decides the crop.
+    """
+
+    score: float
+    eyes: NDArray[np.float64]
+    outline: NDArray[np.float64]
+
+    def scaled(self, factor: NDArray[np.float64]) -> "Face":
+        """The same face in the image at another size; `factor` `(2,)`, x before y."""
+        centre = 0.5 * (factor - 1)  # pixel centres at whole numbers
+        return Face(self.score, self.eyes * factor + centre, self.outline * factor + centre)
+
+    @property
+    def box(self) -> NDArray[np.float64]:
+        """`(4,)`: left, top, right, bottom of the outline."""
+        return np.concatenate([self.outline.min(axis=0), self.outline.max(axis=0)])
+
+    @property
+    def side(self) -> float:
+        """Longer side of `box`, px."""
+        return float((self.box[2:] - self.box[:2]).max())
+
+    @property
+    def area(self) -> float:
+        """Area of `box`, px²: upstream's measure for the largest face."""
+        left, top, right, bottom = self.box
+        return float((right - left) * (bottom - top))
+
+
+class Finder(Protocol):
+    """What proposes faces: `BlazeFaceCascade`, or InsightFace's SCRFD (`pipeline.faces.scrfd`)."""
+
+    @property
+    def networks(self) -> Sequence[OnnxNetwork]:
+        """What it runs."""
+
+    @property
+    def region_scale(self) -> float:
+        """Side of the mesh's region over the longer side of this finder's boxes."""
+
+    def find(
+        self, image: NDArray[np.uint8], *, every: bool, sides: bool = False
+    ) -> list[Detection]:
+        """Propose faces of `image` `(H, W, 3)` uint8 RGB, best score first; any thread may call it.
+
+        Args:
+            image: the image.
+            every: look for small faces beside large ones too.
+            sides: look at it from its other three sides too, also where a detection is certain.
+        """
+
+
+class Landmarks(Protocol):
+    """A second opinion on where a verified face's eye corners and outline are."""
+
+    @property
+    def network(self) -> OnnxNetwork:
+        """What it runs."""
+
+    def refine(self, image: NDArray[np.uint8], detection: Detection, face: Face) -> Face:
+        """Return the face with landmarks of its own; `face` where they do not fit it."""
+
+
+class FaceDetector:
+    """A finder, each of whose detections is verified by FaceMesh, which has the landmarks too."""
+
+    def __init__(
+        self, finder: Finder, mesh: OnnxNetwork, landmarks: Landmarks | None = None
+    ) -> None:
+        self.mesh = FaceMesh(mesh)
+        self.landmarks = landmarks
+        self.finder = finder
+
+    @property
+    def networks(self) -> list[OnnxNetwork]:
+        """Everything that runs."""
+        third = [self.landmarks.network] if self.landmarks else []
+        return [*self.finder.networks, self.mesh.network, *third]
+
+    def detect(self, image: NDArray[np.uint8], *, every: bool = False) -> list[Face]:
+        """Find the faces of `image` `(H, W, 3)` uint8 RGB, largest first; empty if there is none.
+
+        Every look adds detections; the best are verified first. A head more than about 60 degrees
+        off is still detected, with a low score, and its landmarks would come out wrong, with a good
+        one: so while no score is high, finders look at the image from its other sides too.
+
+        Args:
+            image: the image.
+            every: look for small faces beside large ones too, as a group photo needs.
+        """
+        found = self._start(image)
+        detections = self.finder.find(image, every=every)
+        found.add(detections, STRICT_FAINT if every else STRICT)
+        if not found.faces:
+            found.add(detections, STRICT_FAINT)
+        if not found.faces:
+            found = self._start(_lift_shadows(image))
+            found.add(self.finder.find(found.image, every=every, sides=True), STRICT)
+        if not found.faces:
+            found = self._start(image)
+            found.add(detections, LENIENT)
+        return sorted(found.faces, key=lambda face: -face.area)
+
+    def _start(self, image: NDArray[np.uint8]) -> "_Found":
+        return _Found(self.mesh, image, self.finder.region_scale, self.landmarks)
+
+
+class _Found:
+    """The verified faces of one image so far, each once."""
+
+    def __init__(
+        self,
+        mesh: FaceMesh,
+        image: NDArray[np.uint8],
+        region_scale: float,
+        landmarks: Landmarks | None,
+    ) -> None:
+        self.mesh = mesh
+        self.image = image
+        self.region_scale = region_scale
+        self.landmarks = landmarks
+        self._found: list[tuple[Face, int]] = []  # with the turn it was found at
+
+    @property
+    def faces(self) -> list[Face]:
+        return [face for face, _ in self._found]
+
+    def add(self, detections: list[Detection], rule: Rule) -> None:
+        """Verify detections, best first, and keep those that are faces and not here yet.
+
+        Of two looks at one face from different sides the mesh's clearly better score decides, where
+        both its looks count: in hard light the detector may prefer the wrong side.
+        """
+        for detection in detections:
+            place, turn = self._place_of(detection.eyes, detection.side)
+            if detection.score < rule.detection or turn == detection.turn:
+                continue  # too weak, or one more look at a face that is verified already
+            face = self._verify(detection, rule)
+            if face is None:
+                continue
+            if place is None:
+                place, turn = self._place_of(face.eyes, face.side)
+            if place is None:
+                self._found.append((face, detection.turn))
+            elif rule.both and face.score > self._found[place][0].score + CLEARLY:
+                self._found[place] = face, detection.turn
+
+    def _place_of(
+        self, eyes: NDArray[np.floating], side: float
+    ) -> tuple[int, int] | tuple[None, None]:
+        """Index and turn of the face with these eyes `(2, 2)`: one closer than half a face."""
+        for place, (face, turn) in enumerate(self._found):
+            apart = np.linalg.norm(eyes.mean(axis=0) - face.eyes.mean(axis=0))
+            if apart < 0.5 * max(side, face.side):
+                return place, turn
+        return None, None
+
+    def _verify(self, detection: Detection, rule: Rule) -> Face | None:
+        """Look twice: in the detection's region, then in that of the first look's landmarks."""
+        region = region_of_box(detection.box, detection.eyes, self.region_scale)
+        first = self.mesh.predict(self.image, region)
+        if rule.both and first[1] < rule.mesh:
+            return None
+        second = self.mesh.predict(self.image, region_of_landmarks(first[0]))
+        if rule.both:
+            points, score = second[0], min(first[1], second[1])
+        else:
+            points, score = max(first, second, key=lambda look: look[1])
+        if score < rule.mesh:
+            return None
+        eyes = points[list(EYE_CORNERS)]
+        face = Face(score, eyes, lower_chin(points[list(OUTLINE)], eyes))
+        return self.landmarks.refine(self.image, detection, face) if self.landmarks else face
+
+
+def _lift_shadows(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Brighten dark tones (gamma .5): FaceMesh turns down faces that lie mostly in shadow."""
+    levels = np.sqrt(np.arange(256) / 255) * 255
+    return cv2.LUT(image, levels.round().astype(np.uint8)).astype(np.uint8, copy=False)
+
+
+def lower_chin(outline: NDArray[np.float64], eyes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Move the lowest point of `outline` down the face by `CHIN_DROP` of the outline's height."""
+    along = (eyes[1] - eyes[0]) / np.linalg.norm(eyes[1] - eyes[0])
+    down = np.array([-along[1], along[0]])
+    heights = outline @ down
+    lowered = outline.copy()
+    lowered[heights.argmax()] += CHIN_DROP * (heights.max() - heights.min()) * down
+    return lowered
+
+
+def select_faces(faces: list[Face], choice: Literal["largest", "all"] | int) -> list[Face]:
+    """Choose among the faces of one image.
+
+    Args:
+        faces: all of them, in any order.
+        choice: the largest, all from left to right, or one by its place in that order, from 0.
+
+    Raises:
+        NoFaceFound: there is none.
+        NoSuchFace: there are fewer.
+    """
+    if not faces:
+        raise NoFaceFound
+    if choice == "largest":
+        return [max(faces, key=lambda face: face.area)]
+    from_left = sorted(faces, key=lambda face: float(face.eyes[:, 0].mean()))
+    if choice == "all":
+        return from_left
+    if choice >= len(faces):
+        raise NoSuchFace
+    return [from_left[choice]]

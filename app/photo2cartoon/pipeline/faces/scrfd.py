@@ -1,0 +1,199 @@
+"""SCRFD and 2d106 through insightface's own classes, as finder and landmarks of `FaceDetector`.
+
+insightface 2.1 (MIT): preprocessing, decoding, suppression and the landmarks' region are its own;
+the sessions are ours, with our provider and threads. Its objects are set up once and only read
+afterwards, so any thread may call them.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from photo2cartoon.pipeline.faces.blazeface import Detection, turn_back
+from photo2cartoon.pipeline.faces.detector import Face
+from photo2cartoon.pipeline.faces.pack import PackError, missing
+from photo2cartoon.runtime.device import CPU, Device
+from photo2cartoon.runtime.network import OnnxNetwork
+from photo2cartoon_models.manifest import Model
+
+log = logging.getLogger("photo2cartoon.pipeline.faces.scrfd")
+
+SIZES = ((128, 128), (640, 640))  # 640 alone misses close-ups: 9 % of portraits
+LOWEST = 0.3
+CERTAIN = 0.78  # 90 % of upright portraits score above it, 2 % of those on their side or head
+UPRIGHT = 0.05  # what a head found on its side or head must have more, to be tried first
+SAME_FACE = 0.4  # insightface's own overlap for its suppression
+REGION_SCALE = 1.25  # less than BlazeFace's, because SCRFD's boxes hold the forehead
+
+BLACK = np.zeros((64, 64, 3), np.uint8)
+
+# The 106 points by part, as several programs that use them agree; insightface itself names none, so
+# nothing here rests on the number of a single point (docs/insightface.md). Left and right are the
+# image's.
+CONTOUR = slice(0, 33)
+LEFT_EYE, RIGHT_EYE = slice(33, 43), slice(87, 97)
+LEFT_BROW, RIGHT_BROW = slice(43, 52), slice(97, 106)
+EYES_APART = 0.15  # of the eye corners' distance, from the mesh's
+EDGES_APART = 0.15  # of the outline's height, from the mesh's
+ALARM = 10  # faces whose points were not used, before the log says so
+
+
+class ScrfdFinder:
+    """Proposes faces by SCRFD, at both sizes under one suppression."""
+
+    def __init__(self, model: Model, device: Device = CPU) -> None:
+        """Load the model, hand it to insightface, and look at a black picture.
+
+        Raises:
+            PackError: insightface is not installed, or cannot make anything of the model.
+            ManifestError, RuntimeProblem: as `OnnxNetwork`.
+        """
+        network = OnnxNetwork(model, device, loose=True)
+        self.networks = (network,)
+        self.region_scale = REGION_SCALE
+        self._scrfd = _model_zoo().SCRFD(
+            model_file=str(model.path),
+            session=network.session,
+            # CUDA prepares every convolution anew when the size changes: a session for each there.
+            static_shape_sessions=device.on_gpu,
+            resolution_session_factory=lambda *_: OnnxNetwork(model, device, loose=True).session,
+        )
+        self._scrfd.prepare(ctx_id=0, input_size=SIZES, det_thresh=LOWEST, nms_thresh=SAME_FACE)
+        if model.inputs[0].image_size:
+            log.warning("fixed_detector_size", extra={"fields": {"model": model.name}})
+        _try(model, lambda: self._look(BLACK, 0))
+
+    def find(
+        self,
+        image: NDArray[np.uint8],
+        *,
+        every: bool,  # noqa: ARG002 - it looks for small faces anyway
+        sides: bool = False,
+    ) -> list[Detection]:
+        """As `pipeline.faces.detector.Finder` says."""
+        detections = self._look(image, 0)
+        for turn in (1, 2, 3):
+            if sides or not any(detection.score >= CERTAIN for detection in detections):
+                detections += self._look(image, turn)
+        return sorted(detections, key=lambda seen: UPRIGHT * (seen.turn > 0) - seen.score)
+
+    def _look(self, image: NDArray[np.uint8], turn: int) -> list[Detection]:
+        if max(image.shape[:2]) > SIZES[0][0] * min(image.shape[:2]):
+            return []  # a line: insightface would shrink it to nothing, which OpenCV refuses
+        turned = cv2.cvtColor(np.ascontiguousarray(np.rot90(image, turn)), cv2.COLOR_RGB2BGR)
+        boxes, keypoints = self._scrfd.detect(turned)  # (K, 5): box and score; (K, 5, 2)
+        detections = []
+        for box, points in zip(boxes, keypoints, strict=True):
+            both = np.concatenate([box[:4].reshape(2, 2), points]).astype(np.float32)
+            both = turn_back(both, turn, (image.shape[1], image.shape[0]))
+            corners = np.sort(both[:2], axis=0).reshape(4)  # a turn swaps the corners' roles
+            detections.append(Detection(float(box[4]), corners, both[2:], turn))
+        return detections
+
+
+class Landmarks106:
+    """Eye corners and outline from 2d106's points, as long as they fit the mesh's."""
+
+    def __init__(self, model: Model, device: Device = CPU) -> None:
+        """Load the model, hand it to insightface, and look at a black picture.
+
+        Raises:
+            PackError: insightface is not installed, or cannot make anything of the model.
+            ManifestError, RuntimeProblem: as `OnnxNetwork`.
+        """
+        self.network = OnnxNetwork(model, device)
+        self._model = _model_zoo().Landmark(
+            model_file=str(model.path), session=self.network.session
+        )
+        self._lock = threading.Lock()
+        self.asked = self.refused = 0
+        _try(model, lambda: self.predict(BLACK, np.array([8, 8, 56, 56], np.float32)))
+
+    def refine(self, image: NDArray[np.uint8], detection: Detection, face: Face) -> Face:
+        """As `pipeline.faces.detector.Landmarks` says.
+
+        2d106 knows no head on its side, and is poor on profiles: there the mesh is the better one.
+        """
+        points = self.predict(image, detection.box)
+        refined = read_points(points, face)
+        fits = agree(refined, face)
+        self._count(fits)
+        return refined if fits else face
+
+    def predict(self, image: NDArray[np.uint8], box: NDArray[np.float32]) -> NDArray[np.float64]:
+        """The 106 points `(106, 2)`, px of `image` `(H, W, 3)` uint8 RGB, of the face in `box`."""
+        face = _Boxed(box)
+        points = self._model.get(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), face)
+        return np.asarray(points, np.float64)
+
+    def _count(self, fits: bool) -> None:
+        """Say once that the points are hardly ever used: they are not what we take them for."""
+        with self._lock:
+            self.asked += 1
+            self.refused += not fits
+            say = not fits and self.refused == ALARM and 2 * self.refused > self.asked
+        if say:
+            fields = {"model": self.network.model.name, "asked": self.asked}
+            log.warning("landmarks_do_not_fit", extra={"fields": {**fields, "refused": ALARM}})
+
+
+class _Boxed(dict[str, Any]):
+    """What insightface calls a face: a box to read, and a place to write the landmarks to."""
+
+    def __init__(self, box: NDArray[np.float32]) -> None:
+        super().__init__()
+        self.bbox = box
+
+
+def read_points(points: NDArray[np.float64], like: Face) -> Face:
+    """Make a face of 2d106's points `(106, 2)`: the outer eye corners, brows and contour.
+
+    A corner is the point of its eye that lies furthest out along the eye line of `like`, so it
+    does not matter which number it has.
+    """
+    along = like.eyes[1] - like.eyes[0]
+    left, right = points[LEFT_EYE], points[RIGHT_EYE]
+    eyes = np.stack([left[(left @ along).argmin()], right[(right @ along).argmax()]])
+    outline = np.concatenate([points[LEFT_BROW], points[RIGHT_BROW], points[CONTOUR]])
+    return Face(like.score, eyes, outline)
+
+
+def agree(face: Face, mesh: Face) -> bool:
+    """Whether both have their eye corners, and the edges of their outlines, at about one place."""
+    along = mesh.eyes[1] - mesh.eyes[0]
+    distance = np.linalg.norm(along)
+    apart = np.linalg.norm(face.eyes - mesh.eyes, axis=1).max()
+    x, y = along / distance
+    level = np.array([[x, -y], [y, x]])  # image px to a frame in which the eyes are level
+    edges = [_edges(outline @ level) for outline in (face.outline, mesh.outline)]
+    height = edges[1][1, 1] - edges[1][0, 1]
+    return bool(
+        apart < EYES_APART * distance and np.abs(edges[0] - edges[1]).max() < EDGES_APART * height
+    )
+
+
+def _edges(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`(2, 2)`: left and top, right and bottom."""
+    return np.stack([points.min(axis=0), points.max(axis=0)])
+
+
+def _try(model: Model, look: Callable[[], object]) -> None:
+    """Run what insightface does with a model once, now rather than at the first photo."""
+    try:
+        look()
+    except Exception as error:
+        what = f"insightface cannot use {model.path}: {type(error).__name__}: {error}"
+        raise PackError(what.partition("\n")[0]) from error
+
+
+def _model_zoo() -> Any:
+    try:
+        from insightface import model_zoo  # noqa: PLC0415 - heavy, and only for this finder
+    except ModuleNotFoundError as error:
+        raise PackError(missing(error)) from error
+    return model_zoo

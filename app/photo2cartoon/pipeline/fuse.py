@@ -1,0 +1,200 @@
+"""Matte, composite and generator as one ONNX graph, so that nothing leaves the GPU in between.
+
+    image    uint8 (N, S, S, 4), RGB of the aligned crop, and 255 where it lies inside the photo
+    cartoon  uint8 (N, S, S, 3), RGB, 0..255, not composited: the caller knows the background
+    matte    uint8 (N, S, S), 0 background .. 255 person
+    spread   float32 (N,), the generator's largest value less its smallest; NaN if any is
+
+One graph and not three sessions that hand device memory to each other: one launch and one CUDA
+graph a batch, one engine for TensorRT, and 0.5 MB a photo over the bus in place of 2.6. What
+surrounds the networks is that of `pipeline.matte` and `photo2cartoon_models.preprocess`, in the
+same order in float32.
+
+Needs `onnx`, which comes with the extra `gpu`.
+"""
+
+import hashlib
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from photo2cartoon.pipeline.matte import EMBEDDED_SIZE
+from photo2cartoon_models.manifest import ManifestError, Model, TensorContract
+
+if TYPE_CHECKING:
+    import onnx
+
+PIXELS = (0.0, 255.0)
+
+
+class NotFusable(Exception):
+    """These two networks do not make one graph; the message says why."""
+
+
+def fuse(matte: Model, generator: Model) -> tuple[Model, bytes]:
+    """Join two networks of the manifest.
+
+    Returns:
+        The entry and the file of the whole. Its digest stands for both of theirs.
+
+    Raises:
+        NotFusable: they see pictures of different sizes, or `onnx` cannot join them.
+        ManifestError: a file is not its entry's.
+    """
+    size = generator.image_size
+    if (matte.inputs[0].image_size or EMBEDDED_SIZE) != size:
+        raise NotFusable(f"the matte network does not take pictures of {size} px")
+    contents = matte.read_verified(), generator.read_verified()
+    try:
+        content = _join(matte, generator, contents)
+    except ImportError as error:
+        raise NotFusable("the package onnx is not installed") from error
+    except ManifestError:
+        raise
+    except Exception as error:  # onnx has many ways to refuse a graph
+        raise NotFusable(f"onnx: {str(error).strip().partition(chr(10))[0]}") from error
+    digest = hashlib.sha256(f"{matte.sha256} {generator.sha256}".encode()).hexdigest()
+    return _describe(matte, generator, size, digest, len(content)), content
+
+
+def _describe(matte: Model, generator: Model, size: int, digest: str, length: int) -> Model:
+    rgba = TensorContract("image", "uint8", ("N", size, size, 4), "NHWC", "RGB", PIXELS, "crop")
+    return replace(
+        generator,
+        name=f"{matte.name}+{generator.name}",
+        sha256=digest,
+        size_bytes=length,
+        inputs=(rgba,),
+        outputs=(
+            replace(rgba, name="cartoon", shape=("N", size, size, 3), meaning="cartoon"),
+            replace(rgba, name="matte", shape=("N", size, size), layout="-", meaning="matte"),
+            TensorContract("spread", "float32", ("N",), "-", "-", (0, 2), "0 is no drawing"),
+        ),
+        golden=None,
+    )
+
+
+def _join(matte: Model, generator: Model, contents: tuple[bytes, bytes]) -> bytes:
+    import onnx  # noqa: PLC0415 - on a GPU only
+
+    parts = [onnx.load_from_string(content) for content in contents]
+    opset = max(_opset(part) for part in parts)
+    parts = [
+        part if _opset(part) == opset else onnx.version_converter.convert_version(part, opset)
+        for part in parts
+    ]
+    first, second = (
+        onnx.compose.add_prefix(part, f"{role}/")
+        for part, role in zip(parts, ("matte", "generator"), strict=True)
+    )
+    size = generator.image_size
+    before, between, after = _surroundings(
+        matte,
+        (f"matte/{matte.inputs[0].name}", f"matte/{matte.outputs[0].name}"),
+        (f"generator/{generator.inputs[0].name}", f"generator/{generator.outputs[0].name}"),
+    )
+    info = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        [*before.nodes, *first.graph.node, *between.nodes, *second.graph.node, *after.nodes],
+        "matte_composite_generator",
+        [info("image", onnx.TensorProto.UINT8, ["N", size, size, 4])],
+        [
+            info("cartoon", onnx.TensorProto.UINT8, ["N", size, size, 3]),
+            info("matte", onnx.TensorProto.UINT8, ["N", size, size]),
+            info("spread", onnx.TensorProto.FLOAT, ["N"]),
+        ],
+        [
+            *(number for part in (before, between, after) for number in part.numbers.values()),
+            *first.graph.initializer,
+            *second.graph.initializer,
+        ],
+    )
+    domains = {o.domain: o for part in (first, second) for o in part.opset_import}
+    joined = onnx.helper.make_model(
+        graph,
+        opset_imports=list(domains.values()),
+        functions=[*first.functions, *second.functions],
+        ir_version=max(part.ir_version for part in (first, second)),
+    )
+    joined.metadata_props.extend(second.metadata_props)  # the generator's form
+    onnx.checker.check_model(joined, full_check=True)
+    content: bytes = joined.SerializeToString()
+    return content
+
+
+def _opset(model: "onnx.ModelProto") -> int:
+    return next(int(o.version) for o in model.opset_import if o.domain == "")
+
+
+class _Part:
+    """Nodes in the order in which they run, and the constants they read."""
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        self.nodes: list[onnx.NodeProto] = []
+        self.numbers: dict[str, onnx.TensorProto] = {}
+
+    def add(self, op: str, *inputs: str, output: str = "", **attributes: Any) -> str:
+        """Add a node of one output; returns the output's name."""
+        import onnx  # noqa: PLC0415
+
+        output = output or f"{self.prefix}/{len(self.nodes)}"
+        self.nodes.append(onnx.helper.make_node(op, list(inputs), [output], **attributes))
+        return output
+
+    def number(self, value: float | list[int]) -> str:
+        """A constant: a float is a float32 scalar, a list is int64."""
+        import onnx  # noqa: PLC0415
+
+        name = f"{self.prefix}/={value}"
+        array = np.array(value, np.int64 if isinstance(value, list) else np.float32)
+        self.numbers[name] = onnx.numpy_helper.from_array(array, name)
+        return name
+
+
+def _surroundings(
+    matte: Model, matte_names: tuple[str, str], generator_names: tuple[str, str]
+) -> tuple[_Part, _Part, _Part]:
+    """What comes before the matte network, between the two, and after the generator."""
+    source, target = matte.inputs[0], matte.outputs[0]
+    a = _Part("before")
+    planes = a.add("Cast", a.add("Transpose", "image", perm=[0, 3, 1, 2]), to=1)  # (N, 4, S, S)
+    colours = a.add("Slice", planes, a.number([0]), a.number([3]), a.number([1]))
+    edge = a.add("Slice", planes, a.number([3]), a.number([4]), a.number([1]))
+    inside = a.add("Div", edge, a.number(255.0))  # (N, 1, S, S), 0 or 1
+    low, high = source.range
+    scaled = a.add("Mul", colours, a.number(float(np.float32((high - low) / 255))))
+    shifted = a.add("Add", scaled, a.number(float(low)))
+    if source.layout == "NHWC":
+        shifted = a.add("Transpose", shifted, perm=[0, 2, 3, 1])
+    a.add("Identity", shifted, output=matte_names[0])
+
+    b = _Part("between")
+    mask = matte_names[1]
+    if target.layout == "NHWC":
+        mask = b.add("Transpose", mask, perm=[0, 3, 1, 2])
+    k = target.channel
+    mask = b.add("Slice", mask, b.number([k]), b.number([k + 1]), b.number([1]))
+    low, high = target.range
+    mask = b.add("Div", b.add("Sub", mask, b.number(float(low))), b.number(float(high - low)))
+    mask = b.add("Clip", mask, b.number(0.0), b.number(1.0))
+    alpha = b.add("Mul", mask, inside)  # (N, 1, S, S)
+    paper = b.add("Mul", b.add("Sub", b.number(1.0), alpha), b.number(255.0))
+    photo = b.add("Floor", b.add("Add", b.add("Mul", colours, alpha), paper))
+    photo = b.add("Div", photo, b.number(127.5))
+    b.add("Sub", photo, b.number(1.0), output=generator_names[0])
+
+    c = _Part("after")
+    drawn = generator_names[1]  # (N, 3, S, S), -1..1
+    levels = c.add("Mul", c.add("Add", drawn, c.number(1.0)), c.number(127.5))
+    levels = c.add("Round", c.add("Clip", levels, c.number(0.0), c.number(255.0)))
+    c.add("Transpose", c.add("Cast", levels, to=2), perm=[0, 2, 3, 1], output="cartoon")
+    levels = c.add("Round", c.add("Mul", alpha, c.number(255.0)))
+    c.add("Squeeze", c.add("Cast", levels, to=2), c.number([1]), output="matte")
+    axes = c.number([1, 2, 3])
+    extremes = [c.add(op, drawn, axes, keepdims=0) for op in ("ReduceMax", "ReduceMin")]
+    nothing = c.add("Mul", drawn, c.number(0.0))  # NaN where it is not finite
+    nothing = c.add("ReduceSum", nothing, axes, keepdims=0)
+    c.add("Add", c.add("Sub", *extremes), nothing, output="spread")
+    return a, b, c

@@ -1,0 +1,124 @@
+"""Opening: the settings become a loaded pipeline. The one file that knows every part there is."""
+
+import logging
+from dataclasses import replace
+
+import cv2
+
+from photo2cartoon.ground.settings import Settings
+from photo2cartoon.pipeline.drawer import Drawer, FusedDrawer, StagedDrawer
+from photo2cartoon.pipeline.faces.blazeface import BlazeFaceCascade
+from photo2cartoon.pipeline.faces.detector import FaceDetector
+from photo2cartoon.pipeline.faces.pack import read_pack
+from photo2cartoon.pipeline.faces.scrfd import Landmarks106, ScrfdFinder
+from photo2cartoon.pipeline.fuse import NotFusable, fuse
+from photo2cartoon.pipeline.pipeline import Pipeline
+from photo2cartoon.runtime.batcher import Batcher
+from photo2cartoon.runtime.binding import BoundNetwork, DeviceLost
+from photo2cartoon.runtime.checks import Finding, RuntimeProblem
+from photo2cartoon.runtime.device import CPU, Device
+from photo2cartoon.runtime.network import Network, OnnxNetwork
+from photo2cartoon_models.manifest import (
+    ManifestError,
+    Model,
+    find_generator,
+    load_manifest,
+    load_model,
+)
+from photo2cartoon_models.preprocess import summarise
+
+log = logging.getLogger("photo2cartoon.pipeline.opening")
+
+GPU_BATCH = 16  # largest batch on a GPU, where the settings leave it open
+
+
+def open_pipeline(settings: Settings) -> Pipeline:
+    """Load, verify and warm up the models.
+
+    Raises:
+        ManifestError: a model is missing, changed, or does not work.
+        RuntimeProblem: what the settings ask for does not run here.
+    """
+    cv2.setNumThreads(1)  # requests run side by side; threads inside OpenCV would only compete
+    device = Device.choose(settings)
+    log.info("device", extra={"fields": {"provider": device.provider, "why": device.why}})
+    manifest = load_manifest()
+    pipeline = Pipeline(
+        open_detector(settings, manifest, device),
+        open_drawer(settings, manifest, device),
+        max_pixels=settings.max_pixels,
+        min_face_px=settings.min_face_px,
+        device=device,
+    )
+    try:
+        pipeline.warm_up()
+    except (Exception, DeviceLost) as error:
+        pipeline.close()
+        if not device.on_gpu or isinstance(error, ManifestError | RuntimeProblem):
+            raise
+        what = f"the first run on {device.execution_provider} failed"
+        reason = str(error).strip().partition("\n")[0]
+        remedy = "a smaller P2C_MAX_BATCH takes less memory; photo2cartoon doctor says more"
+        raise RuntimeProblem(Finding(f"{what}: {reason}", remedy)) from error
+    return pipeline
+
+
+def open_detector(settings: Settings, manifest: dict[str, Model], device: Device) -> FaceDetector:
+    """Load what finds faces: the embedded cascade, or InsightFace's, verified by the same mesh.
+
+    The embedded networks run on the CPU, whatever draws: they are small (12 ms a photo on one core)
+    and one waits for the other, so that a GPU would launch many little kernels for one photo at a
+    time. SCRFD takes up to 10 GFLOP a photo and goes where the generator goes.
+
+    Raises:
+        ManifestError, RuntimeProblem: as `open_pipeline`; PackError where it is the pack.
+    """
+    mesh = OnnxNetwork(manifest["face_mesh"])
+    if settings.detector == "embedded" or settings.insightface_pack is None:
+        networks = (OnnxNetwork(manifest[name]) for name in ("face_short", "face_full"))
+        return FaceDetector(BlazeFaceCascade(*networks), mesh)
+    pack = read_pack(settings.insightface_pack)
+    fields = {"backend": "insightface", "pack": str(pack.folder), "models": pack.digests}
+    log.info("detector", extra={"fields": fields})
+    if device.on_gpu:  # two sizes, and no engine to wait minutes for
+        device = replace(device, provider="cuda", cuda_graphs=False)
+    landmarks = Landmarks106(pack.landmarks, device) if pack.landmarks else None
+    return FaceDetector(ScrfdFinder(pack.detector, device), mesh, landmarks)
+
+
+def open_drawer(settings: Settings, manifest: dict[str, Model], device: Device) -> Drawer:
+    """Load what draws: in stages on a CPU, as one graph on a GPU where that can be made.
+
+    Raises:
+        ManifestError, RuntimeProblem: as `open_pipeline`.
+    """
+    matte = load_model(settings.matte_model) if settings.matte_model else manifest["selfie"]
+    generator = find_generator(manifest, settings.generator)
+    largest = settings.max_batch or (GPU_BATCH if device.on_gpu else 1)
+
+    def shared(network: Network) -> Network:
+        if largest == 1 and not device.on_gpu:
+            return network
+        return Batcher(network, largest, settings.max_batch_wait_ms / 1000)
+
+    if device.on_gpu:
+        try:
+            return FusedDrawer(shared(open_fused(matte, generator, device, largest)))
+        except NotFusable as reason:
+            log.warning("in stages", extra={"fields": {"why": str(reason)}})
+    networks = (OnnxNetwork(model, device, largest=largest) for model in (matte, generator))
+    return StagedDrawer(*map(shared, networks))
+
+
+def open_fused(matte: Model, generator: Model, device: Device, largest: int) -> BoundNetwork:
+    """Load both networks as one graph, which must answer its self test as it does on the CPU.
+
+    Raises:
+        NotFusable: there is no such graph.
+        ManifestError, RuntimeProblem: as `open_pipeline`.
+    """
+    model, content = fuse(matte, generator)
+    reference = BoundNetwork(model, CPU, content, 1)
+    cartoon, mask, _ = map(summarise, reference.run(reference.probe()))
+    golden = (tuple(cartoon), tuple(mask), None)
+    return BoundNetwork(replace(model, golden=golden), device, content, largest)

@@ -1,0 +1,204 @@
+"""The pipeline: a photo in, cartoons out, as a list of stages in the order they happen."""
+
+import logging
+import math
+from contextlib import suppress
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photo2cartoon.ground.errors import FaceTooSmall
+from photo2cartoon.ground.options import Options
+from photo2cartoon.ground.ticket import Ticket
+from photo2cartoon.pipeline.alignment import crop_face, estimate_alignment
+from photo2cartoon.pipeline.decode import decode_image, read_long_side
+from photo2cartoon.pipeline.drawer import Cut, Drawer, Drawing
+from photo2cartoon.pipeline.encode import encode_image
+from photo2cartoon.pipeline.faces.detector import Face, FaceDetector, select_faces
+from photo2cartoon.pipeline.scene import lay_back
+from photo2cartoon.runtime.batcher import Batcher
+from photo2cartoon.runtime.device import CPU, Device
+from photo2cartoon.runtime.network import Network
+from photo2cartoon_models.manifest import Model
+from photo2cartoon_models.preprocess import composite, to_tensor
+
+log = logging.getLogger("photo2cartoon.pipeline.pipeline")
+
+DETECTION_LONG_SIDE = 1280  # px; the detectors shrink the photo to 384 anyhow
+
+Image = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Portrait:
+    """One face of a photo, as the generator sees it.
+
+    Attributes:
+        cut: the aligned square.
+        matte: `(S, S)` float32, 0..1.
+    """
+
+    cut: Cut
+    matte: NDArray[np.float32]
+
+    @property
+    def tensor(self) -> NDArray[np.float32]:
+        """`(3, S, S)` float32, RGB, -1..1: the aligned portrait on white."""
+        return to_tensor(composite(self.cut.crop.pixels, self.matte))
+
+
+class Pipeline:
+    """The whole way, on loaded networks. Keeps nothing of a photo; any thread may call it.
+
+    Attributes:
+        detector: finds faces.
+        drawer: draws them.
+        device: what the drawer's networks run on.
+    """
+
+    def __init__(
+        self,
+        detector: FaceDetector,
+        drawer: Drawer,
+        *,
+        max_pixels: int,
+        min_face_px: int,
+        device: Device = CPU,
+    ) -> None:
+        self.detector = detector
+        self.drawer = drawer
+        self.max_pixels = max_pixels
+        self.min_face_px = min_face_px
+        self.device = device
+
+    @property
+    def networks(self) -> list[Network]:
+        """Everything that runs."""
+        return [*self.detector.networks, *self.drawer.networks]
+
+    @property
+    def batchers(self) -> list[Batcher]:
+        """Those networks that run the photos of many lanes as batches."""
+        return [network for network in self.networks if isinstance(network, Batcher)]
+
+    def lanes(self, cores: int) -> int:
+        """How many photos to work on at once: one a core, and what fills a batch while one runs."""
+        return cores + 2 * max((batcher.buckets[-1] for batcher in self.batchers), default=0)
+
+    @property
+    def models(self) -> list[Model]:
+        """The manifest entries of what runs."""
+        return [network.model for network in self.networks]
+
+    def cartoonize(
+        self, photo: bytes, options: Options | None = None, ticket: Ticket | None = None
+    ) -> list[bytes]:
+        """Turn a photo's bytes into encoded pictures: one a chosen face, one in all for a scene.
+
+        Raises:
+            Problem: any of the family in `ground.errors` whose cause lies in the photo.
+        """
+        options, ticket = options or Options(), ticket or Ticket()
+        pictures = self.draw(photo, options, ticket)
+        with ticket.stage("encode"):
+            output_format = options.format or "png"
+            return [encode_image(picture, output_format, options.quality) for picture in pictures]
+
+    def draw(self, photo: bytes, options: Options, ticket: Ticket) -> list[Image]:
+        """As `cartoonize`, before encoding: `(H, W, 3)` RGB or, where transparent, `(H, W, 4)`."""
+        image, cuts = self.find(photo, options, ticket)
+        drawings = [self.drawer.draw(image, cut, ticket) for cut in cuts]
+        with ticket.stage("compose"):
+            return finish(image, cuts, drawings, options)
+
+    def prepare(
+        self, photo: bytes, options: Options, ticket: Ticket
+    ) -> tuple[Image, list[Portrait]]:
+        """Everything before the generator: the decoded photo and its chosen faces."""
+        image, cuts = self.find(photo, options, ticket)
+        return image, [Portrait(cut, self.drawer.matte(image, cut, ticket)) for cut in cuts]
+
+    def find(self, photo: bytes, options: Options, ticket: Ticket) -> tuple[Image, list[Cut]]:
+        """Decode a photo and cut out its chosen faces."""
+        # A scene answers with the photo, so it is needed in full; else a smaller one will do.
+        long_side = None if options.compose == "scene" else DETECTION_LONG_SIDE
+        with ticket.stage("decode"):
+            image = decode_image(photo, self.max_pixels, long_side)
+            ticket.facts["scale"] = _decode_scale(photo, image)
+        with ticket.stage("detect"):
+            found = self.detector.detect(image, every=options.faces != "largest")
+            ticket.facts["faces"] = len(found)
+            faces = select_faces(found, options.faces)
+        with ticket.stage("decode"):
+            image, faces = self._decode_finer(photo, image, faces)
+        with ticket.stage("align"):
+            return image, self._cut_faces(image, faces, every=options.faces == "all")
+
+    def _cut_faces(self, image: Image, faces: list[Face], *, every: bool) -> list[Cut]:
+        """Cut out each face; of all, those too small are left out: a passer-by costs nobody's."""
+        if not every:
+            return [self._cut_face(image, face) for face in faces]
+        cuts = []
+        for face in faces:
+            with suppress(FaceTooSmall):
+                cuts.append(self._cut_face(image, face))
+        if not cuts:
+            raise FaceTooSmall
+        return cuts
+
+    def _cut_face(self, image: Image, face: Face) -> Cut:
+        """Align and crop one face of `image` `(H, W, 3)` uint8 RGB."""
+        size = (image.shape[1], image.shape[0])
+        alignment = estimate_alignment(face, size, self.min_face_px)
+        return Cut(crop_face(image, alignment, self.drawer.size), alignment)
+
+    def _decode_finer(
+        self, photo: bytes, image: Image, faces: list[Face]
+    ) -> tuple[Image, list[Face]]:
+        """Decode again where a face has fewer pixels than the generator takes and the file more."""
+        size = (image.shape[1], image.shape[0])
+        side = min(estimate_alignment(face, size).side for face in faces)
+        long_side = max(size)
+        if side >= self.drawer.size or long_side >= read_long_side(photo):
+            return image, faces
+        finer = decode_image(photo, self.max_pixels, math.ceil(long_side * self.drawer.size / side))
+        factor = np.array([finer.shape[1], finer.shape[0]]) / size
+        return finer, [face.scaled(factor) for face in faces]
+
+    def warm_up(self) -> None:
+        """Run every network once.
+
+        Raises:
+            ManifestError: one of them does not work.
+        """
+        for network in self.networks:
+            network.warm_up()
+
+    def close(self) -> None:
+        """End the batchers' threads."""
+        for batcher in self.batchers:
+            batcher.close()
+
+
+def _decode_scale(photo: bytes, image: Image) -> int:
+    """1, 2, 4 or 8: of how many pixels of the file's side one was decoded."""
+    long_side = max(image.shape[:2])
+    if long_side < DETECTION_LONG_SIDE:  # shrunk ones are at least that
+        return 1
+    return 1 << round(math.log2(read_long_side(photo) / long_side))
+
+
+def finish(image: Image, cuts: list[Cut], drawings: list[Drawing], options: Options) -> list[Image]:
+    """Everything after drawing but encoding: `(H, W, 3)` RGB or, where transparent, `(H, W, 4)`."""
+    if options.compose == "scene":
+        for cut, drawing in zip(cuts, drawings, strict=True):
+            cartoon = drawing.cartoon.astype(np.float32, copy=False)
+            image = lay_back(image, cartoon, drawing.matte, cut.alignment)
+        return [image]
+    if options.transparent:
+        return [
+            np.dstack([drawing.cartoon, drawing.matte * 255]).astype(np.uint8)
+            for drawing in drawings
+        ]
+    return [composite(drawing.cartoon, drawing.matte, options.colour) for drawing in drawings]

@@ -1,0 +1,77 @@
+"""Scene: the cartoon head laid back into the photo, at its place, size and tilt."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from photo2cartoon.pipeline.alignment import Alignment
+from photo2cartoon.pipeline.faces.warp import apply, compose, inverse
+
+# The cartoon's square ends somewhere on the shoulders: there the drawing fades into the photo, over
+# these shares of the side from the left, top, right and bottom edge.
+FADE = {"x": 0.1, "top": 0.02, "bottom": 0.2}
+CORE = 0.25, 0.85  # matte values that mean nothing and all: inside the hair line's soft edge
+MARGIN_PX = 3
+
+
+def lay_back(
+    image: NDArray[np.uint8],
+    cartoon: NDArray[np.float32],
+    matte: NDArray[np.float32],
+    alignment: Alignment,
+) -> NDArray[np.uint8]:
+    """Draw one head into a photo.
+
+    Args:
+        image: the photo, `(H, W, 3)` uint8 RGB; not changed.
+        cartoon: the generator's output, `(S, S, 3)` float32 RGB, 0..255.
+        matte: `(S, S)` float32, 0..1.
+        alignment: where the square lies in `image`.
+
+    Returns:
+        A new image like `image`.
+    """
+    size = matte.shape[0]
+    to_photo = alignment.to_photo(size)
+    corners = apply(to_photo, np.array([[0, 0], [size, 0], [0, size], [size, size]]))
+    limits = np.array([image.shape[1], image.shape[0]])
+    low = np.clip(np.floor(corners.min(axis=0)) - MARGIN_PX, 0, limits).astype(int)
+    high = np.clip(np.ceil(corners.max(axis=0)) + MARGIN_PX, 0, limits).astype(int)
+    result = image.copy()
+    part = result[low[1] : high[1], low[0] : high[0]]
+    if part.size == 0:
+        return result
+    to_part = compose(np.array([[1, 0, -low[0]], [0, 1, -low[1]]], float), to_photo)
+    layers = np.dstack([cartoon, _weight(matte)])
+    placed = _place(layers, to_part, (part.shape[1], part.shape[0]))
+    weight = placed[:, :, 3:].clip(0, 1)
+    part[:] = (placed[:, :, :3].clip(0, 255) * weight + part * (1 - weight)).round()
+    return result
+
+
+def _weight(matte: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How much of the drawing counts, `(S, S)` 0..1: the matte's core, fading at the edges."""
+    size = matte.shape[0]
+    place = (np.arange(size) + 0.5) / size
+    across = np.minimum(place, 1 - place) / FADE["x"]
+    down = np.minimum(place / FADE["top"], (1 - place) / FADE["bottom"])
+    edge = np.minimum(across[None, :], down[:, None]).clip(0, 1)
+    core = ((matte - CORE[0]) / (CORE[1] - CORE[0])).clip(0, 1)
+    weight = core * edge * edge * (3 - 2 * edge)  # smoothstep: no visible start of the fade
+    return np.asarray(weight, np.float32)
+
+
+def _place(
+    layers: NDArray[np.float32], to_part: NDArray[np.float64], size: tuple[int, int]
+) -> NDArray[np.float32]:
+    """Warp `(S, S, 4)` by an affine map; areas are averaged first where it shrinks."""
+    shrink = np.sqrt(abs(np.linalg.det(to_part[:, :2])))
+    if shrink < 1:
+        side = max(1, round(layers.shape[0] * shrink))
+        scale = layers.shape[0] / side
+        layers = cv2.resize(layers, (side, side), interpolation=cv2.INTER_AREA).astype(np.float32)
+        shift = (scale - 1) / 2
+        to_part = compose(to_part, np.array([[scale, 0, shift], [0, scale, shift]]))
+    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    warped = cv2.warpAffine(layers, inverse(to_part), size, flags=flags)
+    return warped.astype(np.float32, copy=False)

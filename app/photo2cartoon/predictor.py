@@ -1,0 +1,144 @@
+"""Photo2CartoonPredictor: the pipeline in Python, for those who come from PaddleGAN's predictor.
+
+PaddleGAN's users change one import: the same arguments, the same file names, RGB uint8 back. What
+is better here: the models are loaded once, EXIF is honoured, and a photo without a face raises an
+error with a code.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from photo2cartoon.ground.options import Options
+from photo2cartoon.ground.settings import Settings
+from photo2cartoon.ground.ticket import Ticket
+from photo2cartoon.pipeline.encode import encode_image
+from photo2cartoon.pipeline.opening import open_pipeline
+from photo2cartoon.pipeline.pipeline import finish
+from photo2cartoon_models.preprocess import composite
+
+PHOTO_NAME = "p2c_photo.png"
+CARTOON_NAME = "p2c_cartoon.png"
+
+Photo = str | Path | bytes | NDArray[np.uint8] | Image.Image
+
+
+class Photo2CartoonPredictor:
+    """Turns photos into cartoons, one at a time; any thread may call `run`.
+
+    The names of files and arguments are those of PaddleGAN @ 094a2eb,
+    `ppgan/apps/photo2cartoon_predictor.py`.
+    """
+
+    def __init__(
+        self, output_path: str | Path | None = "output", weight_path: str | Path | None = None
+    ) -> None:
+        """Load the models.
+
+        Args:
+            output_path: folder for `p2c_photo.png` and `p2c_cartoon.png`, made at the first run;
+                None writes nothing.
+            weight_path: `photo2cartoon` or `photo2cartoon-lite`, which come along, or a generator
+                of your own. An ONNX file (`input` float32 `(N, 3, S, S)` RGB -1..1, `output` alike)
+                is used as it is; minivision's `.pt` and Paddle's `.pdparams` are converted first,
+                once, into an ONNX file beside them, which needs torch. None: what the settings say.
+
+        Raises:
+            ManifestError: a model is missing, or is not what it has to be.
+            ValueError: the weights cannot be converted; it says why.
+        """
+        self.output_path = None if output_path is None else Path(output_path)
+        settings = (
+            Settings() if weight_path is None else Settings(generator=to_onnx(Path(weight_path)))
+        )
+        self.pipeline = open_pipeline(settings)
+
+    def run(self, image: Photo, **options: Any) -> NDArray[np.uint8]:
+        """Draw the largest face of a photo, or what `options` say (`ground.options.Options`).
+
+        Args:
+            image: a path, a file's bytes, an array `(H, W, 3)` uint8 RGB, or a Pillow image.
+            **options: `faces`, `compose`, `background`, as over HTTP; one picture must come out.
+
+        Returns:
+            `(256, 256, 3)` uint8 RGB; `(256, 256, 4)` RGBA with a transparent background; the
+            photo's own size for a scene.
+
+        Raises:
+            Problem: no face, not an image, ...: `ground.errors`.
+            TypeError, ValueError: `image` is none of these, or `options` are wrong.
+        """
+        chosen = Options(**options)
+        if chosen.faces == "all" and chosen.compose == "portrait":
+            raise ValueError("faces='all' needs compose='scene': run returns one picture")
+        ticket = Ticket()
+        photo, cuts = self.pipeline.find(to_bytes(image), chosen, ticket)
+        drawings = [self.pipeline.drawer.draw(photo, cut, ticket) for cut in cuts]
+        (cartoon,) = finish(photo, cuts, drawings, chosen)
+        if self.output_path is not None:
+            self.output_path.mkdir(parents=True, exist_ok=True)
+            crop = cuts[0].crop
+            aligned = composite(crop.pixels, crop.inside)  # white outside the photo, as upstream
+            (self.output_path / PHOTO_NAME).write_bytes(encode_image(aligned, "png"))
+            (self.output_path / CARTOON_NAME).write_bytes(encode_image(cartoon, "png"))
+        return cartoon
+
+
+def to_onnx(weights: Path) -> Path:
+    """Return `weights` as an ONNX file: itself, or what `convert` makes of it beside it.
+
+    A name without a suffix is one of the manifest's, and stays as it is.
+
+    The converter runs in a process of its own: it imports torch, and this process never does.
+
+    Raises:
+        ValueError: it is refused, or torch is missing.
+    """
+    if weights.suffix.lower() in ("", ".onnx"):
+        return weights
+    target = weights.with_suffix(".onnx")
+    if target.exists() and target.stat().st_mtime >= weights.stat().st_mtime:
+        return target
+    command = [
+        sys.executable,
+        "-m",
+        "photo2cartoon",
+        "convert",
+        str(weights.resolve()),
+        str(target.resolve()),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - ours
+    if done.returncode:
+        reason = done.stderr.strip().splitlines()
+        raise ValueError(f"cannot convert {weights}: {reason[-1] if reason else 'no reason given'}")
+    return target
+
+
+def to_bytes(image: Photo) -> bytes:
+    """Bring every kind of input to encoded bytes, so that all go one way.
+
+    Raises:
+        OSError: a path that cannot be read.
+        TypeError, ValueError: none of the kinds, or an array of another shape or type.
+    """
+    if isinstance(image, bytes):
+        return image
+    if isinstance(image, str | Path):
+        return Path(image).read_bytes()
+    if isinstance(image, Image.Image):
+        return encode_image(_from_pillow(image), "png")
+    if not isinstance(image, np.ndarray):
+        raise TypeError(f"a path, bytes, an array or a Pillow image, not {type(image).__name__}")
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"an array (H, W, 3) uint8 RGB, not {image.shape} {image.dtype}")
+    return encode_image(image, "png")
+
+
+def _from_pillow(image: Image.Image) -> NDArray[np.uint8]:
+    upright = ImageOps.exif_transpose(image)
+    return np.asarray(upright.convert("RGBA" if upright.has_transparency_data else "RGB"))

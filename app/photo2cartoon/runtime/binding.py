@@ -1,0 +1,157 @@
+"""Binding: a network whose inputs and outputs stay in the same memory, run after run.
+
+For each size of batch there is host memory (pinned on a GPU: copies then need no detour) and device
+memory, bound to the session once. A run copies in, launches and copies out; addresses stay, which
+CUDA graphs ask for. On a CPU both memories are the CPU's, so that the same code runs there.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+import onnxruntime
+
+from photo2cartoon.ground.ticket import Ticket
+from photo2cartoon.runtime.cudart import Cudart, open_cudart
+from photo2cartoon.runtime.device import Device
+from photo2cartoon.runtime.network import Array, OnnxNetwork
+from photo2cartoon_models.manifest import Model, TensorContract
+
+
+class DeviceLost(BaseException):
+    """The GPU answers nothing any more: only a new process helps. Ends the thread that meets it."""
+
+
+class BoundNetwork(OnnxNetwork):
+    """A network of which only the batch is free. One thread runs it: that of its `Batcher`.
+
+    CUDA's own state (its graphs, cuDNN's choice of kernels) belongs to the thread that runs, so the
+    thread that works is also the one that warms up.
+    """
+
+    def __init__(self, model: Model, device: Device, content: bytes, largest: int) -> None:
+        """As `OnnxNetwork`."""
+        super().__init__(model, device, content, largest)
+        self.device = device
+        self._sets: dict[int, _Buffers] = {}
+
+    def run(
+        self,
+        batch: Array,
+        ticket: Ticket | None = None,  # noqa: ARG002 - nothing is waited for here
+    ) -> list[Array]:
+        """Run a batch `(N, ...)`; best in the memory that `place` gave.
+
+        Raises:
+            DeviceLost: neither this batch runs nor the self test: CUDA's errors stay.
+        """
+        buffers = self._buffers(len(batch))
+        if batch is not buffers.source.host:
+            np.copyto(buffers.source.host, batch)
+        try:
+            return buffers.run()
+        except Exception as error:
+            buffers = self._buffers(1)
+            np.copyto(buffers.source.host, self.probe())
+            try:
+                buffers.run()
+            except Exception:  # noqa: BLE001 - whatever it says
+                raise DeviceLost(str(error)) from error
+            raise
+
+    def place(self, size: int) -> Array:
+        """The host memory from which a batch of `size` is copied to the device."""
+        return self._buffers(size).source.host
+
+    def probe(self) -> Array:
+        """As `OnnxNetwork`, all of it inside the photo."""
+        contract = self.model.inputs[0]
+        picture = super().probe()
+        if contract.layout == "NHWC" and contract.shape[-1] == 4:
+            picture = np.concatenate((picture, np.full_like(picture[..., :1], 255)), axis=-1)
+        return picture.astype(contract.dtype)
+
+    @cached_property
+    def _cudart(self) -> Cudart | None:
+        return open_cudart(self.device)  # by the thread that runs: it is told its GPU
+
+    def _buffers(self, size: int) -> "_Buffers":
+        if size not in self._sets:
+            buffers = _Buffers(self._session, self.model, self.device, size, self._cudart)
+            self._sets[size] = buffers
+        return self._sets[size]
+
+
+class _Buffers:
+    """Everything that one size of batch reads and writes."""
+
+    def __init__(
+        self,
+        session: onnxruntime.InferenceSession,
+        model: Model,
+        device: Device,
+        size: int,
+        cudart: Cudart | None,
+    ) -> None:
+        self.session = session
+        self.source, *_ = _allocate(session, model.inputs, device, size, cudart)
+        self.targets = _allocate(session, model.outputs, device, size, cudart)
+        self.binding = session.io_binding()
+        self.binding.bind_ortvalue_input(model.inputs[0].name, self.source.device)
+        for contract, target in zip(model.outputs, self.targets, strict=True):
+            self.binding.bind_ortvalue_output(contract.name, target.device)
+        self.options = onnxruntime.RunOptions()
+        if device.cuda_graphs:
+            self.options.add_run_config_entry("gpu_graph_id", str(size))
+
+    def run(self) -> list[Array]:
+        """Run what is in the source's host memory; the answer is the caller's to keep."""
+        self.source.upload()
+        self.session.run_with_iobinding(self.binding, self.options)
+        for target in self.targets:
+            target.download()
+        return [target.host.copy() for target in self.targets]
+
+
+class _Buffer:
+    """One tensor twice: in host memory, as numpy sees it, and in the device's."""
+
+    def __init__(self, host: Array, device: onnxruntime.OrtValue, cudart: Cudart | None) -> None:
+        self.host = host
+        self.device = device
+        self._cudart = cudart
+
+    def upload(self) -> None:
+        """Copy host to device."""
+        if self._cudart:
+            self._cudart.upload(self.host, self.device.data_ptr())
+        else:
+            self.device.update_inplace(self.host)
+
+    def download(self) -> None:
+        """Copy device to host."""
+        if self._cudart:
+            self._cudart.download(self.device.data_ptr(), self.host)
+        else:
+            np.copyto(self.host, self.device.numpy())
+
+
+def _allocate(
+    session: onnxruntime.InferenceSession,
+    contracts: Sequence[TensorContract],
+    device: Device,
+    size: int,
+    cudart: Cudart | None,
+) -> list[_Buffer]:
+    """Buffers for tensors whose first size is the batch."""
+    buffers = []
+    for contract in contracts:
+        shape = (size, *(int(rest) for rest in contract.shape[1:]))
+        dtype = np.dtype(contract.dtype)
+        placed = session.create_ortvalue_from_shape_and_type(
+            shape, dtype, device.memory, device.device_id if device.on_gpu else 0
+        )
+        host = cudart.pinned(shape, dtype) if cudart else np.empty(shape, dtype)
+        host[:] = 0
+        buffers.append(_Buffer(host, placed, cudart))
+    return buffers

@@ -1,0 +1,209 @@
+"""Runtime: what keeps an execution provider from working on this machine, and what to do about it.
+
+Asked before the first session is opened, because ONNX Runtime itself only warns and goes on on the
+CPU (microsoft/onnxruntime#23372).
+"""
+
+import io
+import re
+from contextlib import redirect_stdout
+from ctypes.util import find_library
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from typing import Literal, cast
+
+from photo2cartoon.runtime.gpu import count_gpus
+from photo2cartoon.runtime.gpu import driver_version as driver_version  # of this room too
+
+Provider = Literal["cpu", "cuda", "tensorrt"]
+
+EXECUTION_PROVIDERS: dict[str, str] = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+}
+PACKAGES = ("onnxruntime", "onnxruntime-gpu")  # both write the folder `onnxruntime`
+# By CUDA's major version: the oldest driver for any of its versions (NVIDIA, CUDA release notes).
+OLDEST_DRIVERS = {12: 525, 13: 580}
+CPU_INSTEAD = "or set P2C_PROVIDER=cpu"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is wrong with the machine or the installation.
+
+    Attributes:
+        what: one line: what is wrong.
+        remedy: one line: what to do.
+    """
+
+    what: str
+    remedy: str
+
+
+class RuntimeProblem(Exception):
+    """The start is refused. The message is one line: what is wrong, then the remedy."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(f"{finding.what}: {finding.remedy}")
+        self.finding = finding
+
+
+def installed_runtimes() -> dict[str, str]:
+    """The installed packages of ONNX Runtime and their versions; there should be exactly one."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def available_providers() -> list[str]:
+    """The execution providers that the installed ONNX Runtime has and can load."""
+    import onnxruntime  # noqa: PLC0415 - to say that it is missing, this file must load without it
+
+    preload_libraries()
+    return list(onnxruntime.get_available_providers())
+
+
+@cache
+def preload_libraries() -> str:
+    """Load CUDA and cuDNN from their wheels, once and before any session.
+
+    Does nothing where ONNX Runtime is the CPU's. Returns the names of what does not load.
+    """
+    import onnxruntime  # noqa: PLC0415
+
+    said = io.StringIO()
+    with redirect_stdout(said):  # it prints what it cannot load
+        onnxruntime.preload_dlls()
+    return ", ".join(dict.fromkeys(re.findall(r"Failed to load (\S+?):? ", said.getvalue())))
+
+
+def cuda_version() -> int:
+    """Major version of CUDA that the installed ONNX Runtime was built with; 13 where unknown."""
+    import onnxruntime  # noqa: PLC0415
+
+    major = str(getattr(onnxruntime, "cuda_version", "")).partition(".")[0]
+    return int(major) if major.isdecimal() else 13
+
+
+def choose_provider(asked: str, device_id: int = 0) -> tuple[Provider, str]:
+    """Settle on one provider: `auto` takes CUDA where nothing keeps it from working.
+
+    Args:
+        asked: `auto`, `cpu`, `cuda` or `tensorrt`.
+        device_id: CUDA's number of the GPU.
+
+    Returns:
+        The provider, and why it is that one, in words.
+
+    Raises:
+        RuntimeProblem: it cannot work here. What was asked for is never replaced.
+    """
+    problems = find_problems(asked, device_id)
+    if problems:
+        raise RuntimeProblem(problems[0])
+    if asked != "auto":
+        return cast(Provider, asked), "asked for"
+    if missing := find_problems("cuda", device_id):
+        return "cpu", missing[0].what
+    return "cuda", "there is a GPU, and ONNX Runtime knows CUDA"
+
+
+def find_problems(provider: str, device_id: int = 0) -> list[Finding]:
+    """List what keeps `provider` from working, the most basic first; nothing means: try it.
+
+    Args:
+        provider: `cpu`, `cuda`, `tensorrt`, or `auto`, which needs no more than `cpu`.
+        device_id: CUDA's number of the GPU.
+    """
+    if problem := _package_problem():
+        return [problem]
+    if provider in ("auto", "cpu"):
+        return []
+    checks = [_provider_problem(provider), _library_problem(), _driver_problem()]
+    checks.append(_device_problem(device_id))
+    if provider == "tensorrt":
+        checks.append(_tensorrt_problem())
+    return [problem for problem in checks if problem]
+
+
+def _package_problem() -> Finding | None:
+    """Exactly one package: the one installed last wins, file by file, without a word."""
+    found = installed_runtimes()
+    if len(found) > 1:
+        names = " and ".join(f"{package} {number}" for package, number in found.items())
+        return Finding(
+            f"{names} are both installed and overwrite each other's files",
+            f"pip uninstall -y {' '.join(found)}, then install one: photo2cartoon[cpu] or [gpu]",
+        )
+    if not found and find_spec("onnxruntime") is None:
+        return Finding("ONNX Runtime is not installed", "install photo2cartoon[cpu] or [gpu]")
+    return None
+
+
+def _provider_problem(provider: str) -> Finding | None:
+    name = EXECUTION_PROVIDERS[provider]
+    if name in available_providers():
+        return None
+    packages = " and ".join(f"{key} {value}" for key, value in installed_runtimes().items())
+    return Finding(
+        f"{packages or 'this ONNX Runtime'} has no {name}",
+        f"pip uninstall -y {' '.join(installed_runtimes())}, then install photo2cartoon[gpu], "
+        f"{CPU_INSTEAD}",
+    )
+
+
+def _library_problem() -> Finding | None:
+    if not (failed := preload_libraries()):
+        return None
+    return Finding(
+        f"CUDA's libraries do not load: {failed}",
+        f"install photo2cartoon[gpu], which brings them, {CPU_INSTEAD}",
+    )
+
+
+def _tensorrt_problem() -> Finding | None:
+    if find_spec("tensorrt") or find_library("nvinfer"):
+        return None
+    return Finding(
+        "TensorRT is not installed",
+        f"pip install tensorrt-cu{cuda_version()}, or set P2C_PROVIDER=cuda",
+    )
+
+
+def _driver_problem() -> Finding | None:
+    cuda = cuda_version()
+    oldest = OLDEST_DRIVERS.get(cuda, max(OLDEST_DRIVERS.values()))
+    driver = driver_version()
+    if driver is None:
+        return Finding(
+            "no NVIDIA driver answers",
+            f"install driver R{oldest} or newer, give the container its GPU (--gpus all, "
+            f"nvidia.com/gpu: 1), {CPU_INSTEAD}",
+        )
+    if int(driver.partition(".")[0]) < oldest:
+        return Finding(
+            f"NVIDIA driver {driver} is too old for CUDA {cuda}",
+            f"install driver R{oldest} or newer, {CPU_INSTEAD}",
+        )
+    return None
+
+
+def _device_problem(device_id: int) -> Finding | None:
+    count = count_gpus()
+    if count is None or device_id < count:
+        return None
+    if not count:
+        return Finding(
+            "there is no NVIDIA GPU", f"give the machine or container one, {CPU_INSTEAD}"
+        )
+    return Finding(
+        f"P2C_DEVICE_ID={device_id} names a GPU that is not there: {count} found",
+        f"set P2C_DEVICE_ID to 0..{count - 1}",
+    )

@@ -1,0 +1,183 @@
+"""Device: which execution provider runs the networks, and with which options."""
+
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal, Self
+
+import onnxruntime
+
+from photo2cartoon.ground.settings import Settings
+from photo2cartoon.runtime.checks import EXECUTION_PROVIDERS, Provider, choose_provider
+from photo2cartoon.runtime.gpu import read_gpu
+
+ConvSearch = Literal["heuristic", "exhaustive", "default"]
+TENSORRT_PACKAGES = ("tensorrt-cu13", "tensorrt-cu12", "tensorrt")
+
+
+@dataclass(frozen=True, slots=True)
+class Shapes:
+    """The input of a model whose first size is the batch.
+
+    Attributes:
+        name: of the input.
+        rest: its other sizes.
+        largest: largest batch.
+        half: whether the model has float16 in it.
+    """
+
+    name: str
+    rest: tuple[int, ...]
+    largest: int
+    half: bool = False
+
+    def text(self, batch: int) -> str:
+        """As TensorRT's options want it: `input:8x3x256x256`."""
+        return f"{self.name}:{'x'.join(map(str, (batch, *self.rest)))}"
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One execution provider with its options. Everything in it may change an answer's bytes.
+
+    Attributes:
+        provider: never `auto`: that is settled by `choose`.
+        why: in words, for the log.
+        device_id: CUDA's number of the GPU.
+        tf32: float32 convolutions may round their factors to 10 bits of mantissa (Ampere, newer).
+        prefer_nhwc: convolutions with the channels last.
+        conv_search: how cuDNN's kernels are chosen. Measured search costs up to 1.3 s a new shape,
+            the heuristic 2 ms, for the same speed after it (PaddlePaddle/PaddleX#5057).
+        cuda_graphs: record the kernels of each batch size once, then launch them as one.
+        engine_cache: folder for TensorRT's engines: building one takes minutes.
+    """
+
+    provider: Provider = "cpu"
+    why: str = "asked for"
+    device_id: int = 0
+    tf32: bool = True
+    prefer_nhwc: bool = False
+    conv_search: ConvSearch = "heuristic"
+    cuda_graphs: bool = False
+    engine_cache: Path = Path("engines")
+
+    @classmethod
+    def choose(cls, settings: Settings) -> Self:
+        """Settle what the settings ask for.
+
+        Raises:
+            RuntimeProblem: it cannot work here.
+        """
+        provider, why = choose_provider(settings.provider, settings.device_id)
+        return cls(
+            provider,
+            why,
+            settings.device_id,
+            settings.tf32,
+            settings.prefer_nhwc,
+            settings.conv_search,
+            settings.cuda_graphs,
+            settings.engine_cache,
+        )
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether networks run on a GPU."""
+        return self.provider != "cpu"
+
+    @property
+    def execution_provider(self) -> str:
+        """ONNX Runtime's name of the provider."""
+        return EXECUTION_PROVIDERS[self.provider]
+
+    @property
+    def memory(self) -> str:
+        """ONNX Runtime's name of the memory that its inputs and outputs lie in."""
+        return "cuda" if self.on_gpu else "cpu"
+
+    def describe(self) -> str:
+        """Name all that decides an answer's bytes: provider, options, GPU and cuDNN."""
+        if not self.on_gpu:
+            return self.execution_provider
+        gpu = read_gpu(self.device_id)
+        parts = {
+            "gpu": f"{gpu.name} {gpu.arch}" if gpu else "unknown",
+            "cudnn": _first_version("nvidia-cudnn-cu13", "nvidia-cudnn-cu12"),
+            "tensorrt": _first_version(*TENSORRT_PACKAGES) if self.provider == "tensorrt" else "no",
+            "tf32": self.tf32,
+            "prefer_nhwc": self.prefer_nhwc,
+            "conv_search": self.conv_search,
+        }
+        words = " ".join(f"{key}={value}" for key, value in parts.items())
+        return f"{self.execution_provider} {words}"
+
+    def providers(
+        self, name: str, shapes: Shapes | None = None
+    ) -> list[tuple[str, dict[str, str]]]:
+        """The providers of a session, the preferred one first, with ONNX Runtime's options.
+
+        The CPU is not among them: it is there anyhow, for what `SHAPE_OPS` names.
+
+        Args:
+            name: of the model and its digest, for TensorRT's engines.
+            shapes: of its input, for TensorRT.
+        """
+        if not self.on_gpu:
+            return [(self.execution_provider, {})]
+        cuda = {
+            "device_id": str(self.device_id),
+            "use_tf32": str(int(self.tf32)),
+            "prefer_nhwc": str(int(self.prefer_nhwc)),
+            "cudnn_conv_algo_search": self.conv_search.upper(),
+            "enable_cuda_graph": str(int(self.cuda_graphs and self.provider == "cuda")),
+            # The arena grows by what is needed: several sessions share one GPU.
+            "arena_extend_strategy": "kSameAsRequested",
+        }
+        chain = [(EXECUTION_PROVIDERS["cuda"], cuda)]
+        if self.provider == "tensorrt":
+            chain.insert(0, (EXECUTION_PROVIDERS["tensorrt"], self._tensorrt(name, shapes)))
+        return chain
+
+    def _tensorrt(self, name: str, shapes: Shapes | None) -> dict[str, str]:
+        folder = str(self.engine_folder(name))
+        options = {
+            "device_id": str(self.device_id),
+            "trt_engine_cache_enable": "1",
+            "trt_engine_cache_path": folder,
+            "trt_timing_cache_enable": "1",
+            "trt_timing_cache_path": folder,
+            "trt_cuda_graph_enable": str(int(self.cuda_graphs)),
+            "trt_fp16_enable": str(int(bool(shapes and shapes.half))),
+            "trt_layer_norm_fp32_fallback": "1",
+        }
+        if shapes:
+            options |= {
+                "trt_profile_min_shapes": shapes.text(1),
+                "trt_profile_opt_shapes": shapes.text(shapes.largest),
+                "trt_profile_max_shapes": shapes.text(shapes.largest),
+            }
+        return options
+
+    def engine_folder(self, name: str) -> Path:
+        """Where a model's engines lie: one is good for one architecture and set of versions."""
+        gpu = read_gpu(self.device_id)
+        parts = (
+            f"sm{gpu.arch if gpu else 'unknown'}",
+            f"tensorrt{_first_version(*TENSORRT_PACKAGES)}",
+            f"onnxruntime{onnxruntime.__version__}",
+            name,
+        )
+        return self.engine_cache / "-".join(parts)
+
+
+CPU = Device()
+
+
+def _first_version(*packages: str) -> str:
+    """The version of the first of some packages that is installed."""
+    for package in packages:
+        try:
+            return version(package)
+        except PackageNotFoundError:
+            continue
+    return "unknown"

@@ -1,0 +1,164 @@
+"""Network: what runs a model. OnnxNetwork: one verified model on ONNX Runtime."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from photo2cartoon.ground.ticket import Ticket
+from photo2cartoon.runtime.device import CPU, Device, Shapes
+from photo2cartoon.runtime.session import count_nodes, open_session
+from photo2cartoon_models.manifest import ManifestError, Model, TensorContract
+from photo2cartoon_models.preprocess import GOLDEN_TOLERANCE, probe_input, summarise
+
+HALF = b"\n\x04form\x12\x04half"  # metadata of `convert`, as it stands in the file
+
+Array = NDArray[Any]
+
+
+class Network(Protocol):
+    """A model that runs: alone (`OnnxNetwork`), or shared by many threads (`runtime.batcher`)."""
+
+    @property
+    def model(self) -> Model:
+        """Its entry in the manifest."""
+
+    @property
+    def precision(self) -> str:
+        """Of its arithmetic: `float32` or `float16`."""
+
+    @property
+    def nodes(self) -> Mapping[str, int]:
+        """How many nodes of its graph each execution provider runs."""
+
+    def run(self, batch: Array, ticket: Ticket | None = None) -> list[Array]:
+        """Run a batch `(N, ...)` as the contract states it; outputs in the contract's order."""
+
+    def place(self, size: int) -> Array | None:
+        """Where to write the next batch of `size`, to save a copy; None where any place will do."""
+
+    def probe(self) -> Array:
+        """Return the input of the self test, `(1, ...)`."""
+
+    def warm_up(self) -> None:
+        """Run it once and check the answer."""
+
+
+class OnnxNetwork:
+    """A model of the manifest, loaded and held to its contract. Any thread may call `run`."""
+
+    def __init__(
+        self,
+        model: Model,
+        device: Device = CPU,
+        content: bytes | None = None,
+        largest: int = 1,
+        *,
+        loose: bool = False,
+    ) -> None:
+        """Verify and load `model`.
+
+        Args:
+            model: the entry.
+            device: where it shall run.
+            content: the ONNX file, where it is not on the disk.
+            largest: largest batch it will be given.
+            loose: as `open_session` says.
+
+        Raises:
+            ManifestError: file and entry differ: digest, tensor names, element types or shapes.
+            RuntimeProblem: it does not run on `device`.
+        """
+        self.model = model
+        content = model.read_verified() if content is None else content
+        name = f"{model.name}-{model.sha256[:12]}"
+        half = HALF in content
+        shapes = _shapes(model, largest, half)
+        self._session = open_session(content, name, device, shapes, loose=loose)
+        _check_contract(model.name, model.inputs, self._session.get_inputs())
+        _check_contract(model.name, model.outputs, self._session.get_outputs())
+        self._output_names = [tensor.name for tensor in model.outputs]
+        self.precision = "float16" if half else "float32"
+        self.nodes = count_nodes(self._session, device)
+
+    @property
+    def session(self) -> onnxruntime.InferenceSession:
+        """For others' code that runs it in its own way (`pipeline.faces.scrfd`)."""
+        return self._session
+
+    def run(
+        self,
+        batch: Array,
+        ticket: Ticket | None = None,  # noqa: ARG002 - nothing is waited for here
+    ) -> list[Array]:
+        """Run a batch `(N, ...)` as the contract states it; outputs in the contract's order."""
+        feed = {self.model.inputs[0].name: batch}
+        outputs: list[Array] = self._session.run(self._output_names, feed)
+        return outputs
+
+    def place(self, size: int) -> Array | None:  # noqa: ARG002
+        """Any will do."""
+        return None
+
+    def probe(self) -> Array:
+        """Return the input of the self test: a drawn head, `(1, ...)`."""
+        contract = self.model.inputs[0]
+        return probe_input(contract.shape, contract.layout, contract.range)
+
+    def warm_up(self) -> None:
+        """Run the self test: this machine must answer as the one did that wrote the manifest.
+
+        Raises:
+            ManifestError: an output is not finite, is flat, or is not the manifest's.
+        """
+        golden = self.model.golden or (None,) * len(self.model.outputs)
+        answers = zip(self.model.outputs, self.run(self.probe()), golden, strict=True)
+        for contract, output, expected in answers:
+            name = f"model {self.model.name}: output {contract.name}"
+            if not np.isfinite(output).all():
+                raise ManifestError(f"{name} is not finite")
+            if output.size > 1 and not np.ptp(output):
+                raise ManifestError(f"{name} is flat")
+            if expected is None:
+                continue
+            low, high = contract.range
+            off = np.abs(summarise(output) - np.array(expected)).mean() / (high - low)
+            if not off <= GOLDEN_TOLERANCE:
+                raise ManifestError(f"{name} is {off * 255:.1f} grey levels off the manifest's")
+
+
+def _shapes(model: Model, largest: int, half: bool) -> Shapes | None:
+    """What TensorRT must know of the input; None where more than the batch is free."""
+    contract = model.inputs[0]
+    rest = [size for size in contract.shape[1:] if isinstance(size, int)]
+    if len(rest) < len(contract.shape) - 1:
+        return None
+    return Shapes(contract.name, tuple(rest), largest, half)
+
+
+def _check_contract(
+    name: str, contracts: Sequence[TensorContract], nodes: Sequence[onnxruntime.NodeArg]
+) -> None:
+    found = sorted((node.name, node.type, tuple(node.shape)) for node in nodes)
+    stated = sorted(
+        (
+            contract.name,
+            f"tensor({'float' if contract.dtype == 'float32' else contract.dtype})",
+            contract.shape,
+        )
+        for contract in contracts
+    )
+    names_fit = [each[:2] for each in found] == [each[:2] for each in stated]
+    pairs = zip((each[2] for each in stated), (each[2] for each in found), strict=False)
+    if not names_fit or not all(_shape_fits(*pair) for pair in pairs):
+        raise ManifestError(f"model {name}: the graph has {found}, the manifest says {stated}")
+
+
+def _shape_fits(stated: tuple[int | str, ...], found: tuple[int | str | None, ...]) -> bool:
+    """Whether fixed sizes are the same, and free ones free, whatever the graph calls them."""
+    return len(stated) == len(found) and all(
+        size == "*" or (size == other if isinstance(size, int) else not isinstance(other, int))
+        for size, other in zip(stated, found, strict=True)
+    )

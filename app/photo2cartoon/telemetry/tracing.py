@@ -1,0 +1,76 @@
+"""Tracing: a span for each stage of a photo, below the one that FastAPI makes for the request.
+
+Off unless the environment names an OTLP endpoint (`OTEL_EXPORTER_OTLP_ENDPOINT`); FastAPI then sets
+up the SDK, which the extra `otel` installs. Spans hold names and times, nothing of the photo.
+"""
+
+import os
+import time
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
+from typing import Any
+
+from fastapi.telemetry import TelemetryConfig
+from opentelemetry import context, propagate, trace
+
+from photo2cartoon.ground.ticket import Ticket
+
+ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+UNTRACED = ("/livez", "/readyz", "/metrics")
+
+tracer = trace.get_tracer("photo2cartoon")
+
+
+def tracing_is_on() -> bool:
+    """Whether the environment asks for traces."""
+    disabled = os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true"
+    return not disabled and any(os.environ.get(name) for name in ENDPOINTS)
+
+
+def telemetry() -> TelemetryConfig:
+    """What FastAPI's own telemetry does: traces; metrics are Prometheus' (`telemetry.metrics`)."""
+    return {
+        "auto_configure": tracing_is_on(),
+        "tracing": tracing_is_on(),
+        "metrics": False,
+        "logs": False,
+        "operation_spans": False,
+        "exclude": is_untraced,
+    }
+
+
+def is_untraced(scope: MutableMapping[str, Any]) -> bool:
+    """Probes and scrapes would drown everything else."""
+    return scope["path"] in UNTRACED
+
+
+def trace_headers() -> dict[str, str]:
+    """Return `traceparent` of the request that is being answered; nothing where tracing is off."""
+    headers: dict[str, str] = {}
+    propagate.inject(headers)
+    return headers
+
+
+def trace_id() -> str | None:
+    """Return the trace's id for a log line, 32 hex digits."""
+    span = trace.get_current_span().get_span_context()
+    return f"{span.trace_id:032x}" if span.is_valid else None
+
+
+class TracedTicket(Ticket):
+    """A ticket whose stages are spans. Lanes are other threads: it brings the request's context."""
+
+    def __init__(self, timeout_s: float | None = None) -> None:
+        super().__init__(timeout_s)
+        self._context = context.get_current()
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        with tracer.start_as_current_span(name, self._context), super().stage(name):
+            yield
+
+    def add(self, name: str, seconds: float) -> None:
+        if name == "queue":  # the one stage that is only known when it is over
+            start = time.time_ns() - round(seconds * 1e9)
+            tracer.start_span(name, self._context, start_time=start).end()
+        super().add(name, seconds)

@@ -1,0 +1,177 @@
+"""Write a generator as ONNX, and prove that the file draws what the network draws.
+
+One input and one output, named as in minivision's published file, but with a free batch:
+
+    input    float32 (N, 3, S, S), RGB on white, -1..1
+    output   float32 (N, 3, S, S), RGB, -1..1
+
+Operator set 18, by torch's exporter (torch.export): the older one cannot express instance
+normalisation behind a reflection pad with a free batch.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import onnxscript  # noqa: F401 - torch's exporter wants it: say so now, not half way
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from photo2cartoon_models.readers.weights_error import WeightsError
+
+OPSET = 18
+TOLERANCE = 5e-4  # on -1..1: 0.06 grey levels. float32 sums in another order give about 1e-4
+BATCHES = (1, 3)
+
+Array = NDArray[np.float32]
+
+
+def export_onnx(
+    net: nn.Module, example: Tensor, names: tuple[str, str], metadata: Mapping[str, str]
+) -> onnx.ModelProto:
+    """Export `net`, a module of one tensor to one tensor, with a free first axis.
+
+    Args:
+        net: in evaluation mode.
+        example: an input with at least two pictures (torch.export takes a size of 1 as fixed).
+        names: of the graph's input and output.
+        metadata: free key-value pairs for the file.
+    """
+    with _quiet():
+        program = torch.onnx.export(
+            net,
+            (example,),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=names[:1],
+            output_names=names[1:],
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            verbose=False,
+        )
+    if program is None:
+        raise RuntimeError("torch.onnx.export gave nothing back")
+    model = program.model_proto
+    _drop_traces(model)
+    onnx.helper.set_model_props(model, dict(sorted(metadata.items())))
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter from telling everybody that torchvision is not installed."""
+    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _drop_traces(model: onnx.ModelProto) -> None:
+    """Forget which line of which file on this machine made each node."""
+    graph = model.graph
+    for part in (*graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        part.ClearField("metadata_props")
+        part.doc_string = ""
+    graph.ClearField("metadata_props")
+    graph.doc_string = ""
+
+
+def face_like(batch: int, side: int, seed: int = 0) -> Array:
+    """Drawn portraits, (batch, 3, side, side), float32 RGB, -1..1.
+
+    Smooth skin, dark hair, eyes, a mouth and a lot of plain white: unlike noise these have flat
+    regions, where normalisations divide by small variances.
+    """
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j].astype(np.float32)
+    pictures = np.ones((batch, 3, side, side), np.float32)
+    for picture in pictures:
+        skin = rng.uniform((0.3, -0.1, -0.3), (0.9, 0.6, 0.4))
+        hair, lips = rng.uniform(-1, -0.3, 3), rng.uniform((0.2, -0.8, -0.7), (0.8, -0.2, -0.2))
+        light = rng.uniform(-0.3, 0.3, 2)
+        ellipses = [
+            (0, -0.15, 0.75, 0.8, hair),
+            (0, 0.05, 0.55, 0.7, skin),
+            (-0.22, -0.1, 0.09, 0.05, hair),
+            (0.22, -0.1, 0.09, 0.05, hair),
+            (0, 0.4, 0.18, 0.06, lips),
+        ]
+        for centre_x, centre_y, width, height, colour in ellipses:
+            inside = ((x - centre_x) / width) ** 2 + ((y - centre_y) / height) ** 2
+            edge = ((np.sqrt(inside) - 1) * width * side).clip(-30, 30)  # about half px, signed
+            cover = 1 / (1 + np.exp(edge))
+            shade = colour[:, None, None] + (light[0] * x + light[1] * y)
+            picture[:] = picture * (1 - cover) + shade.clip(-1, 1) * cover
+    return pictures
+
+
+def run_onnx(content: bytes, feed: NDArray[Any]) -> NDArray[Any]:
+    """First output of a model of one input; on the CPU, on one thread."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    outputs = session.run(None, {session.get_inputs()[0].name: feed})
+    return np.asarray(outputs[0])
+
+
+@torch.no_grad()
+def parity(content: bytes, net: nn.Module, side: int) -> float:
+    """Largest difference between an ONNX file and the torch network, on -1..1.
+
+    Noise and drawn portraits, one at a time and three at once. NaN counts as infinitely far.
+    """
+    worst = 0.0
+    for make in (_noise, face_like):
+        for batch in BATCHES:
+            photo = make(batch, side)
+            expected = net(torch.from_numpy(photo)).numpy()
+            distance = float(abs(run_onnx(content, photo) - expected).max())
+            worst = max(worst, distance if np.isfinite(distance) else np.inf)
+    return worst
+
+
+def _noise(batch: int, side: int) -> Array:
+    rng = np.random.default_rng(batch)
+    return rng.uniform(-1, 1, (batch, 3, side, side)).astype(np.float32)
+
+
+def write_checked(
+    model: onnx.ModelProto, target: Path, measure: Callable[[bytes], float], tolerance: float
+) -> float:
+    """Write `model` to `target` if it is close enough to what it was made of.
+
+    Args:
+        model: not serialised yet.
+        target: where to.
+        measure: tells how far the serialised model is off.
+        tolerance: how far it may be.
+
+    Returns:
+        The distance measured.
+
+    Raises:
+        WeightsError: it is too far off, and no file was written; or the file cannot be written.
+    """
+    content = model.SerializeToString()
+    distance = measure(content)
+    if not distance <= tolerance:  # NaN is too far as well
+        raise WeightsError(
+            f"the ONNX file would differ from the network by {distance:.2g}, allowed is "
+            f"{tolerance:.2g}; nothing was written"
+        )
+    part = target.with_name(target.name + ".part")
+    try:
+        part.write_bytes(content)
+        part.replace(target)
+    except OSError as error:
+        raise WeightsError(f"cannot write {target}: {error.strerror}") from error
+    return distance

@@ -1,0 +1,222 @@
+"""The folders that evaluation reads, and the cartoons that a generator draws of them."""
+
+import csv
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+
+from photo2cartoon_models.preprocess import to_image, to_tensor
+
+Image = NDArray[np.uint8]
+Progress = Callable[[str, int, int], None]  # what is done, how many of it, of how many
+
+SIDE = 256  # px
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
+SEXES = ("female", "male")
+LISTED = 3  # files in an error message
+
+
+class EvaluationError(Exception):
+    """A folder or file is not what evaluation needs; the message says which and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """One prepared photo and the cartoon drawn of it.
+
+    Attributes:
+        name: path below its folder, without suffix.
+        photo: its file; of a pair, the pair's.
+        cartoon: file of the cartoon.
+        pair: photo and original's cartoon lie side by side in `photo`.
+        group: what it is counted with; empty: nothing known.
+    """
+
+    name: str
+    photo: Path
+    cartoon: Path
+    pair: bool = False
+    group: str = ""
+
+    def read_photo(self) -> Image:
+        """`(256, 256, 3)` uint8 RGB."""
+        return read_picture(self.photo)[:, :SIDE]
+
+    def read_original(self) -> Image:
+        """The pair's right half, `(256, 256, 3)` uint8 RGB."""
+        return read_picture(self.photo)[:, SIDE:]
+
+    def read_cartoon(self) -> Image:
+        """`(256, 256, 3)` uint8 RGB."""
+        return read_picture(self.cartoon)
+
+
+class OnnxGenerator:
+    """A generator of the published contract, on all cores.
+
+    Attributes:
+        name: of the file.
+        sha256: of its content.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            content = path.read_bytes()
+            self._session = onnxruntime.InferenceSession(
+                content, providers=["CPUExecutionProvider"]
+            )
+        except OSError as error:
+            raise EvaluationError(f"cannot read {path}: {error.strerror}") from error
+        except Exception as error:  # ONNX Runtime raises what it likes
+            raise EvaluationError(f"{path} is not an ONNX file that runs: {error}") from error
+        self.name, self.sha256 = path.name, hashlib.sha256(content).hexdigest()
+        inputs = self._session.get_inputs()
+        free = [size if isinstance(size, int) else None for size in inputs[0].shape]
+        fits = len(free) == 4 and free[1] == 3 and {*free[2:]} <= {SIDE, None}
+        if len(inputs) != 1 or inputs[0].type != "tensor(float)" or not fits:
+            raise EvaluationError(
+                f"{path} takes {inputs[0].type} {inputs[0].shape}, not float32 (N, 3, 256, 256)"
+            )
+        self._input = inputs[0].name
+
+    def draw(self, photo: Image) -> Image:
+        """The cartoon of a prepared photo, both `(256, 256, 3)` uint8 RGB; not composited.
+
+        Raises:
+            EvaluationError: what comes out is no picture.
+        """
+        (output, *_) = self._session.run(None, {self._input: to_tensor(photo)[None]})
+        if output.shape != (1, 3, SIDE, SIDE) or not np.isfinite(output).all():
+            raise EvaluationError(
+                f"{self.name} gives {output.shape}, not finite pictures (1, 3, {SIDE}, {SIDE})"
+            )
+        return to_image(output[0]).astype(np.uint8)
+
+
+def read_picture(path: Path) -> Image:
+    """A picture on white, `(H, W, 3)` uint8 RGB."""
+    try:
+        with Pillow.open(path) as picture:
+            if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
+                white = Pillow.new("RGBA", picture.size, "white")
+                white.alpha_composite(picture.convert("RGBA"))
+                return np.asarray(white.convert("RGB"))
+            return np.asarray(picture.convert("RGB"))
+    except (OSError, ValueError, Pillow.DecompressionBombError) as error:
+        raise EvaluationError(f"cannot read {path}: {error}") from error
+
+
+def find_photos(folder: Path, size: tuple[int, int]) -> list[Path]:
+    """Pictures in `folder` and below, in a stable order; all of `size` (width, height), px.
+
+    Raises:
+        EvaluationError: there is none, or some have another size.
+    """
+    width, height = size
+    wanted = f"must have {width}x{height} px, as prepare-data writes them"
+    return _find(folder, lambda found: found == size, wanted)
+
+
+def find_drawings(folder: Path) -> list[Path]:
+    """Pictures in `folder` and below, in a stable order; all of them squares.
+
+    Raises:
+        EvaluationError: there is none, or some are no squares.
+    """
+    return _find(folder, lambda found: found[0] == found[1], "must be squares")
+
+
+def _find(folder: Path, fits: Callable[[tuple[int, int]], bool], wanted: str) -> list[Path]:
+    if not folder.is_dir():
+        raise EvaluationError(f"{folder} is no folder")
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not found:
+        raise EvaluationError(f"there is no picture in {folder}")
+    sizes = {path: _size(path) for path in found}
+    wrong = [f"{path.name} {s[0]}x{s[1]}" for path, s in sizes.items() if not fits(s)]
+    if wrong:
+        more = f" and {len(wrong) - LISTED} more" if len(wrong) > LISTED else ""
+        raise EvaluationError(
+            f"the pictures in {folder} {wanted}: {', '.join(wrong[:LISTED])}{more}"
+        )
+    return found
+
+
+def _size(path: Path) -> tuple[int, int]:
+    try:
+        with Pillow.open(path) as picture:
+            return picture.size
+    except (OSError, Pillow.DecompressionBombError) as error:
+        raise EvaluationError(f"cannot read {path}: {error}") from error
+
+
+def read_drawing(path: Path) -> Image:
+    """A square drawing on white, brought to `(256, 256, 3)` uint8 RGB.
+
+    Pillow's bicubic looks at all pixels it shrinks: a sampled one would be part of every KID
+    (Parmar et al. 2022, arXiv:2104.11222).
+    """
+    drawing = Pillow.fromarray(read_picture(path))
+    return np.asarray(drawing.resize((SIDE, SIDE), Pillow.Resampling.BICUBIC))
+
+
+def draw_all(generator: OnnxGenerator, photos: list[Photo], what: str, progress: Progress) -> None:
+    """Write the cartoon of every photo, PNG."""
+    for done, photo in enumerate(photos, 1):
+        photo.cartoon.parent.mkdir(parents=True, exist_ok=True)
+        Pillow.fromarray(generator.draw(photo.read_photo())).save(photo.cartoon)
+        progress(what, done, len(photos))
+
+
+def plan(folder: Path, out: Path, groups: dict[str, str], *, pairs: bool = False) -> list[Photo]:
+    """What is in `folder`, and where the cartoons go."""
+    size = (2 * SIDE, SIDE) if pairs else (SIDE, SIDE)
+    photos = []
+    for path in find_photos(folder, size):
+        name = path.relative_to(folder).with_suffix("")
+        cartoon = out / name.with_suffix(".png")
+        photos.append(Photo(str(name), path, cartoon, pairs, groups.get(path.stem, "")))
+    if len({photo.name for photo in photos}) < len(photos):
+        raise EvaluationError(f"two pictures in {folder} differ by their suffix only")
+    return photos
+
+
+def read_groups(manifest: Path) -> dict[str, str]:
+    """Name of each photo (without suffix) -> its group.
+
+    A CSV with the column `file` and either `group` or `path`. Of a path the two folders behind
+    each other that MEBeauty has are taken: `.../female/asian/...`; other photos have no group.
+
+    Raises:
+        EvaluationError: it cannot be read, misses a column or names no group at all.
+    """
+    try:
+        with manifest.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        groups = {Path(row["file"]).stem: _group_of(row) for row in rows}
+    except OSError as error:
+        raise EvaluationError(f"cannot read {manifest}: {error.strerror}") from error
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
+        raise EvaluationError(
+            f"{manifest} is no CSV with the columns file, and group or path: {error}"
+        ) from error
+    if not any(groups.values()):
+        raise EvaluationError(f"{manifest} names no group")
+    return groups
+
+
+def _group_of(row: dict[str, str]) -> str:
+    if "group" in row:
+        return row["group"]
+    folders = Path(row["path"]).parts[:-1]
+    for sex, people in pairwise(folders):
+        if sex in SEXES:
+            return f"{sex}/{people}"
+    return ""

@@ -1,0 +1,252 @@
+"""The manifest: one entry per model file, with its contract, origin and digest.
+
+A model file is only ever used through its entry: the entry says what the file must be
+(size, sha256) and what goes in and out of it (names, shapes, layout, colour order, range),
+so that nothing about a model has to be guessed from the file itself.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+MANIFEST_PATH = Path(__file__).parent / "manifest.json"
+
+Role = Literal["detector", "landmarks", "matte", "generator"]
+
+
+class ManifestError(Exception):
+    """The manifest, or a model file it names, is not what it has to be."""
+
+
+@dataclass(frozen=True, slots=True)
+class TensorContract:
+    """One input or output of a model.
+
+    Attributes:
+        name: the tensor's name in the graph.
+        dtype: numpy's name of the element type.
+        shape: sizes; a string stands for a free size (`N` batch, `H` height, `W` width), or, `*`,
+            for one that is not stated.
+        layout: `NCHW` or `NHWC`, or `-` where the words mean nothing.
+        colour: `RGB`, or `-` for what is not a picture.
+        range: smallest and largest meaningful value: black and white of a picture, background and
+            person of a matte.
+        meaning: one line in words, with units.
+        channel: of several, the one that counts.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+    layout: str
+    colour: str
+    range: tuple[float, float]
+    meaning: str
+    channel: int = 0
+
+    @property
+    def image_size(self) -> int | None:
+        """Side of the square pictures, px; None where it is free."""
+        side = self.shape[1 if self.layout == "NHWC" else -1]
+        return side if isinstance(side, int) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One entry of the manifest.
+
+    Attributes:
+        golden: what the self test must give (`preprocess.summarise`), by output; None where
+            nobody wrote it down, as for an operator's own model, or where it means nothing.
+    """
+
+    name: str
+    role: Role
+    path: Path
+    sha256: str
+    size_bytes: int
+    licence: str
+    source: str
+    made_by: str
+    inputs: tuple[TensorContract, ...]
+    outputs: tuple[TensorContract, ...]
+    style: str = "-"
+    golden: tuple[tuple[float, ...] | None, ...] | None = None
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square pictures that the model takes, px.
+
+        Raises:
+            ManifestError: the entry leaves it free.
+        """
+        side = self.inputs[0].image_size
+        if side is None:
+            raise ManifestError(f"model {self.name}: the entry states no image size")
+        return side
+
+    def read_verified(self) -> bytes:
+        """Read the file and return its content, checked against `size_bytes` and `sha256`.
+
+        The content is returned, not just approved, so that what is loaded is what was checked.
+
+        Raises:
+            ManifestError: the file is missing, or its size or digest differs from the entry.
+        """
+        try:
+            content = self.path.read_bytes()
+        except OSError as error:
+            raise ManifestError(f"model {self.name}: cannot read {self.path}: {error}") from error
+        digest = hashlib.sha256(content).hexdigest()
+        if len(content) != self.size_bytes or digest != self.sha256:
+            raise ManifestError(
+                f"model {self.name}: {self.path} is not the file of the manifest: "
+                f"{len(content)} bytes, sha256 {digest}; "
+                f"expected {self.size_bytes} bytes, sha256 {self.sha256}"
+            )
+        return content
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedFile:
+    """Weights that somebody else publishes: an address, not a file that comes along.
+
+    Attributes:
+        file: name to keep it under.
+        url: where it can be fetched from, https.
+        page: for people, where the address fails.
+        sha256: None where nobody has published it and nobody here has had the file.
+        size_bytes: None as well.
+        format: in words; tells what has to happen before `conversion.convert` reads it.
+        inputs: of the ONNX file that comes of it.
+        outputs: likewise.
+    """
+
+    name: str
+    role: Role
+    style: str
+    file: str
+    url: str
+    page: str
+    sha256: str | None
+    size_bytes: int | None
+    format: str
+    licence: str
+    source: str
+    made_by: str
+    inputs: tuple[TensorContract, ...]
+    outputs: tuple[TensorContract, ...]
+
+
+def load_published(path: Path = MANIFEST_PATH) -> dict[str, PublishedFile]:
+    """Read the files of the manifest at `path` that can be downloaded.
+
+    Raises:
+        ManifestError: as `load_manifest`, or a file name would leave its folder.
+    """
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8")).get("published", [])
+        files = [PublishedFile(**_plain_fields(entry)) for entry in entries]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ManifestError(f"manifest {path}: {type(error).__name__}: {error}") from error
+    by_name = {file.name: file for file in files}
+    if len(by_name) != len(files):
+        raise ManifestError(f"manifest {path}: a published name occurs twice")
+    for file in files:
+        if Path(file.file).name != file.file:
+            raise ManifestError(f"manifest {path}: {file.file} is not a plain file name")
+    return by_name
+
+
+def load_manifest(path: Path = MANIFEST_PATH) -> dict[str, Model]:
+    """Read the manifest at `path`; file names in it are relative to its folder.
+
+    Raises:
+        ManifestError: it cannot be read, misses a key, has an unknown key, or names a model twice.
+    """
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))["models"]
+        models = [_parse_model(entry, path.parent) for entry in entries]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ManifestError(f"manifest {path}: {type(error).__name__}: {error}") from error
+    by_name = {model.name: model for model in models}
+    if len(by_name) != len(models):
+        raise ManifestError(f"manifest {path}: a model name occurs twice")
+    return by_name
+
+
+def find_generator(manifest: dict[str, Model], asked: str | Path) -> Model:
+    """Return the entry of a generator: of one that comes along, or one for an operator's file.
+
+    All photo2cartoon generators have one contract, so of a file that alone will do. The digest is
+    what is there now; it says which file answered, and that it did not change while it was loaded.
+
+    Args:
+        manifest: what comes along.
+        asked: a name in it, or a file. A name wins; a file of the same name is `./NAME`.
+
+    Raises:
+        ManifestError: it is no name of a generator, and no file that can be read.
+    """
+    ours = {name: model for name, model in manifest.items() if model.role == "generator"}
+    if str(asked) in ours:
+        return ours[str(asked)]
+    like = next(iter(ours.values()))
+    try:
+        return replace(like, **operators_file(Path(asked)), golden=None)
+    except OSError as error:
+        raise ManifestError(
+            f"generator: cannot read {asked}, which is none of {', '.join(ours)} either: {error}"
+        ) from error
+
+
+def operators_file(path: Path) -> dict[str, Any]:
+    """What an entry says of a file that the operator brought, beside role and contract.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    content = path.read_bytes()
+    facts = {"path": path, "sha256": hashlib.sha256(content).hexdigest()}
+    words = dict.fromkeys(("licence", "source", "made_by"), "the operator's")
+    return {"name": path.stem, "size_bytes": len(content), **facts, **words}
+
+
+def load_model(path: Path) -> Model:
+    """Read the contract of a model that is not ours: `NAME.json` beside `NAME.onnx`.
+
+    It is one entry of a manifest; file names in it are relative to its folder.
+
+    Raises:
+        ManifestError: it cannot be read, misses a key, or has an unknown key.
+    """
+    contract = path.with_suffix(".json")
+    try:
+        entry = json.loads(contract.read_text(encoding="utf-8"))
+        return _parse_model({"file": path.name, **entry}, path.parent)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ManifestError(f"contract {contract}: {type(error).__name__}: {error}") from error
+
+
+def _parse_model(entry: dict[str, Any], folder: Path) -> Model:
+    fields = _plain_fields(entry)
+    fields["path"] = folder / fields.pop("file")
+    if golden := fields.get("golden"):
+        fields["golden"] = tuple(tuple(numbers) for numbers in golden)
+    return Model(**fields)
+
+
+def _plain_fields(entry: dict[str, Any]) -> dict[str, Any]:
+    """What both kinds of entry share: `bytes` under its full name, and the contracts."""
+    fields = dict(entry)
+    fields["size_bytes"] = fields.pop("bytes")
+    for side in ("inputs", "outputs"):
+        fields[side] = tuple(_parse_tensor(tensor) for tensor in fields[side])
+    return fields
+
+
+def _parse_tensor(entry: dict[str, Any]) -> TensorContract:
+    low, high = entry["range"]
+    return TensorContract(**{**entry, "shape": tuple(entry["shape"]), "range": (low, high)})

@@ -1,0 +1,92 @@
+"""Train: `python -m photo2cartoon_models.train -c FILE -o key.sub=value`, also under torchrun.
+
+Exit code: 0 finished, or the time budget is spent; 2 something given is wrong; 143 told to stop
+(SIGTERM, Ctrl-C). There is a checkpoint in every case but 2.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from photo2cartoon_models.readers.weights_error import WeightsError
+from photo2cartoon_models.training.checkpoint import LAST, ResumeError, config_of, read_run
+from photo2cartoon_models.training.config import DEFAULT, Config, ConfigError, load_config, override
+from photo2cartoon_models.training.data import DataError
+from photo2cartoon_models.training.loop import CHECKPOINTS, draw_tests, open_fabric, train
+
+STOPPED = 143  # 128 + SIGTERM, as a shell says it
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line."""
+    options = _parser().parse_args(arguments)
+    try:
+        return _run(options)
+    except (ConfigError, DataError, ResumeError, WeightsError) as error:
+        print(error, file=sys.stderr)  # noqa: T201 - a command line
+        return 2
+
+
+def _run(options: argparse.Namespace) -> int:
+    config, resume = _what(options)
+    fabric = open_fabric(config, options.accelerator, options.devices)
+    if options.evaluate_only:
+        if not (resume or options.load):
+            raise ConfigError("--evaluate-only needs weights: --load FILE or --resume CHECKPOINT")
+        source = read_run(resume) if resume else options.load
+        paths = draw_tests(config, fabric, source)
+        _say(f"{len(paths)} pictures in {config.output_dir / 'test'}")
+        return 0
+    done = train(
+        config, fabric, _say, resume=resume, load=options.load, max_minutes=options.max_minutes
+    )
+    return STOPPED if done.end == "signal" else 0
+
+
+def _what(options: argparse.Namespace) -> tuple[Config, Path | None]:
+    """The configuration, and the checkpoint to go on from.
+
+    Without a file a run that goes on keeps its own configuration.
+    """
+    resume = options.resume and Path(options.resume)
+    overrides = [text for group in options.override for text in group]
+    if options.config_file or not resume or options.resume == "auto":
+        config = load_config(options.config_file or DEFAULT, overrides)
+    else:
+        config = override(config_of(read_run(resume)), overrides)
+    if options.resume == "auto":
+        last = config.output_dir / CHECKPOINTS / LAST
+        resume = last if last.exists() else None
+    return config, resume
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="photo2cartoon train", description="Train a generator of your own. Needs torch."
+    )
+    add = parser.add_argument
+    add(
+        "-c",
+        "--config-file",
+        type=Path,
+        help="YAML (default: models/photo2cartoon_models/configs/fast_photo2cartoon.yaml)",
+    )
+    add("-o", "--opt", dest="override", nargs="+", action="append", default=[], metavar="KEY=VALUE",
+        help="put a value into the configuration: -o seed=1 stages.0.batch_size=4")  # fmt: skip
+    add("--resume", metavar="CHECKPOINT", help="go on exactly where this was; auto: with the "
+        "run's own last one, if there is one")  # fmt: skip
+    add("--load", "--pretrained_weights", type=Path, metavar="FILE",
+        help="start from weights: ours, .pt, .onnx, .pdparams")  # fmt: skip
+    add("--evaluate-only", action="store_true", help="draw the test pictures, do not train")
+    add("--max-minutes", type=float, help="end with a checkpoint after that long")
+    add("--accelerator", default="auto", choices=("auto", "cpu", "cuda", "mps"))
+    add("--devices", type=int, default=1, help="of this machine; torchrun says it otherwise")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,167 @@
+"""What is done to pictures before the networks see them: in batches, on the device.
+
+Every number is drawn from a generator on the CPU that the step's number seeds, so that a run that
+goes on, or runs on another device, does the same. Pictures are (B, C, S, S) float; a matte is the
+fourth channel, 0..1; regions are those of `training.data.read_regions`.
+"""
+
+import hashlib
+import math
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - what everyone calls it
+from torch import Tensor
+
+from photo2cartoon_models.training.config import FastAugment
+
+FULL_TURN = 2 * math.pi
+WHITE = 1.0
+
+
+def step_rng(seed: int, step: int, rank: int) -> torch.Generator:
+    """The source of all random numbers of one step in one process."""
+    digest = hashlib.sha256(f"{seed}/{step}/{rank}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+def uniform(rng: torch.Generator, count: int, low: float, high: float) -> Tensor:
+    """(count,), on the CPU."""
+    return torch.rand(count, generator=rng) * (high - low) + low
+
+
+def chance(rng: torch.Generator, count: int, share: float) -> Tensor:
+    """(count,) of 0 and 1, on the CPU."""
+    return (torch.rand(count, generator=rng) < share).float()
+
+
+def upstream_crop(batch: Tensor, size: int, rng: torch.Generator) -> Tensor:
+    """Cut a random square of `size` and flip half of them (minivision's and PaddleGAN's rule)."""
+    room = batch.shape[2] - size
+    corners = torch.randint(0, room + 1, (len(batch), 2), generator=rng).tolist()
+    flips = chance(rng, len(batch), 0.5).tolist()
+    cut = []
+    for picture, (top, left), flip in zip(batch, corners, flips, strict=True):
+        square = picture[:, top : top + size, left : left + size]
+        cut.append(square.flip(2) if flip else square)
+    return torch.stack(cut)
+
+
+def random_affine(count: int, how: FastAugment, rng: torch.Generator) -> Tensor:
+    """Flip, turn, zoom and shift: (B, 2, 3) from places in the result to places in the picture."""
+    angle = uniform(rng, count, -1, 1) * math.radians(how.rotate_degrees)
+    scale = 1 + uniform(rng, count, -1, 1) * how.zoom
+    flip = 1 - 2 * chance(rng, count, how.flip)
+    shift = torch.rand(count, 2, generator=rng) * 2 - 1
+    cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
+    theta = torch.stack((cos * flip, -sin, sin * flip, cos), 1).reshape(count, 2, 2)
+    return torch.cat((theta, 2 * how.shift * shift[:, :, None]), 2)
+
+
+def warp(batch: Tensor, theta: Tensor) -> Tensor:
+    """Look at `batch` through `theta`; what lies outside repeats the border."""
+    grid = F.affine_grid(theta.to(batch), list(batch.shape), align_corners=False)
+    return F.grid_sample(batch, grid, padding_mode="border", align_corners=False)
+
+
+def move_regions(regions: Tensor, theta: Tensor) -> Tensor:
+    """The same ellipses (B, R, 4) in the warped picture; turns are too small to tilt them."""
+    linear = theta[:, :, :2]
+    back = torch.linalg.inv(linear)
+    centres = (regions[:, :, :2] - theta[:, None, :, 2]) @ back.mT
+    scale = torch.linalg.det(linear).abs().rsqrt()[:, None, None]
+    there = (regions[:, :, 2:3] > 0).float()
+    return torch.cat((centres * there, regions[:, :, 2:] * scale), 2)
+
+
+def ellipse_distance(regions: Tensor, size: int) -> Tensor:
+    """(B, R, S, S): 0 at each ellipse's centre, 1 on its line; far away where there is none."""
+    axis = (torch.arange(size, device=regions.device) * 2 + 1) / size - 1
+    radius = regions[:, :, 2:, None, None].clamp(min=1e-3)
+    dx = (axis[None, None, None, :] - regions[:, :, 0, None, None]) / radius[:, :, 0]
+    dy = (axis[None, None, :, None] - regions[:, :, 1, None, None]) / radius[:, :, 1]
+    return dx * dx + dy * dy
+
+
+def soft_masks(regions: Tensor, size: int) -> Tensor:
+    """(B, R, S, S), 1 at each ellipse's centre, .37 on its line, about 0 outside."""
+    return torch.exp(-ellipse_distance(regions, size))
+
+
+def brighten(photo: Tensor, how: FastAugment, rng: torch.Generator) -> Tensor:
+    """Change contrast and brightness of the whole photo, -1..1."""
+    count = len(photo)
+    gain = (1 + uniform(rng, count, -1, 1) * how.brightness).to(photo)[:, None, None, None]
+    offset = (uniform(rng, count, -1, 1) * how.brightness / 2).to(photo)[:, None, None, None]
+    return ((photo + 1) * gain - 1 + offset).clamp(-1, 1)
+
+
+def relight(photo: Tensor, face: Tensor, how: FastAugment, rng: torch.Generator) -> Tensor:
+    """Light some of the photos from one side.
+
+    The head is taken for an ellipsoid over the face's ellipse and lit by Lambert's cosine law, in
+    linear light (squared values stand for sRGB's curve); beyond its outline the shade goes on as at
+    the outline. The dark side keeps `relight_darkest` of its light at least.
+
+    Args:
+        photo: (B, 3, S, S), -1..1.
+        face: (B, 4), the ellipse of the face; a photo without one is lit as if it were central.
+        how: shares.
+        rng: of the step.
+    """
+    count, size = len(photo), photo.shape[2]
+    chosen = chance(rng, count, how.relight).to(photo)[:, None, None]
+    angle, height = uniform(rng, count, 0, FULL_TURN), uniform(rng, count, 0.0, 0.5)
+    darkest = uniform(rng, count, how.relight_darkest, 0.8).to(photo)[:, None, None]
+    central = torch.tensor([0.0, 0.1, 0.5, 0.6]).to(face)
+    face = torch.where(face[:, 2:3] > 0, face, central)
+    axis = (torch.arange(size, device=photo.device) * 2 + 1) / size - 1
+    nx = (axis[None, None, :] - face[:, 0, None, None]) / (1.3 * face[:, 2, None, None])
+    ny = (axis[None, :, None] - face[:, 1, None, None]) / (1.3 * face[:, 3, None, None])
+    nz = (1 - nx * nx - ny * ny).clamp(min=0.04).sqrt()
+    length = (nx * nx + ny * ny + nz * nz).sqrt()
+    light = torch.stack((torch.cos(angle), torch.sin(angle), height), 1)
+    lx, ly, lz = (light / light.norm(dim=1, keepdim=True)).to(photo).unbind(1)
+    cosine = (nx * lx[:, None, None] + ny * ly[:, None, None] + nz * lz[:, None, None]) / length
+    shade = darkest + (1.1 - darkest) * (0.5 + 0.5 * cosine / 0.7).clamp(0, 1)
+    gain = (1 + chosen * (shade - 1))[:, None]
+    linear = ((photo + 1) / 2).square() * gain
+    return linear.clamp(0, 1).sqrt() * 2 - 1
+
+
+def disturb_matte(matte: Tensor, how: FastAugment, rng: torch.Generator) -> Tensor:
+    """Widen or narrow some mattes (B, 1, S, S) by a few px, as a matte network errs at hair."""
+    count = len(matte)
+    chosen = chance(rng, count, how.edge).to(matte)[:, None, None, None]
+    amount = uniform(rng, count, -1, 1).to(matte)[:, None, None, None]
+    reach = max(3, matte.shape[2] // 64 * 2 + 1)
+    wide = F.max_pool2d(matte, reach, 1, reach // 2)
+    narrow = -F.max_pool2d(-matte, reach, 1, reach // 2)
+    other = F.avg_pool2d(torch.where(amount > 0, wide, narrow), 3, 1, 1)
+    return matte + chosen * amount.abs() * (other - matte)
+
+
+def on_white(photo: Tensor, matte: Tensor) -> Tensor:
+    """(B, 3, S, S), -1..1, on white, by a matte (B, 1, S, S)."""
+    return photo * matte + WHITE * (1 - matte)
+
+
+def for_judges(pictures: Tensor, how: FastAugment, rng: torch.Generator) -> Tensor:
+    """Shift all pictures a little and cut a hole into some (Zhao et al. 2020, arXiv 2006.10738).
+
+    The judges learn slower by heart then. The same for real and made pictures; gradients pass.
+    """
+    count, _, size, _ = pictures.shape
+    largest = int(size * how.judge_shift)
+    shift = torch.randint(-largest, largest + 1, (count, 2), generator=rng).float() * 2 / size
+    theta = torch.eye(2).repeat(count, 1, 1)
+    grid = F.affine_grid(
+        torch.cat((theta, shift[:, :, None]), 2).to(pictures), list(pictures.shape), False
+    )
+    moved = F.grid_sample(pictures - WHITE, grid, align_corners=False) + WHITE
+    hole = torch.rand(count, 2, generator=rng) * 2 - 1
+    chosen = chance(rng, count, how.judge_cutout).to(pictures)[:, None, None, None]
+    square = torch.cat((hole, torch.full((count, 2), 1 / 3)), 1)[:, None].to(pictures)
+    axis = (torch.arange(size, device=pictures.device) * 2 + 1) / size - 1
+    in_x = (axis[None, None, None, :] - square[:, :, 0, None, None]).abs() < square[:, :, 2:3, None]
+    in_y = (axis[None, None, :, None] - square[:, :, 1, None, None]).abs() < square[:, :, 3:4, None]
+    return moved * (1 - chosen * (in_x & in_y).to(pictures))

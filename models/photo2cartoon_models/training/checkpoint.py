@@ -1,0 +1,130 @@
+"""The whole state of a run in one file, written whole or not at all, read without running it.
+
+Networks stand at the top by name, as in minivision's files, so that `photo2cartoon convert` takes
+`genA2B` out of it like out of any other. What only training needs stands under `training`.
+"""
+
+import os
+import pickle
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from photo2cartoon_models.training.config import Config, ConfigError, parse_config
+from photo2cartoon_models.training.recipe import Recipe
+
+TRAINING = "training"
+FORMAT = 1
+LAST = "last.pt"
+PART = ".part"
+
+
+class ResumeError(Exception):
+    """This checkpoint cannot be gone on with; the message says why."""
+
+
+def save_checkpoint(folder: Path, recipe: Recipe, config: Config, step: int, keep: bool) -> Path:
+    """Write `last.pt` into `folder`, and with `keep` the same under the step's number.
+
+    The file gets its name when all of it is on the disk.
+    """
+    state: dict[str, Any] = {name: net.state_dict() for name, net in recipe.networks.items()}
+    state[TRAINING] = {
+        "format": FORMAT,
+        "step": step,
+        "config": config.model_dump(mode="json"),
+        "optimisers": {name: o.state_dict() for name, o in recipe.optimisers.items()},
+        "random": random_state(),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    last = folder / LAST
+    part = folder / (LAST + PART)
+    with part.open("wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(last)
+    if keep:
+        kept = folder / f"step_{step:07d}.pt"
+        kept.unlink(missing_ok=True)
+        kept.hardlink_to(last)
+    return last
+
+
+def read_run(path: Path) -> dict[str, Any]:
+    """All of a checkpoint; nothing in it is run.
+
+    Raises:
+        ResumeError: it is not one of ours.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise ResumeError(f"{path}: cannot be read: {error.strerror}") from error
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        raise ResumeError(f"{path}: not a checkpoint: {type(error).__name__}") from error
+    if not isinstance(state, dict) or not isinstance(state.get(TRAINING), dict):
+        raise ResumeError(f"{path}: weights, not a run; start from weights with --load")
+    if state[TRAINING].get("format") != FORMAT:
+        raise ResumeError(f"{path}: of another version of this program")
+    return state
+
+
+def config_of(state: dict[str, Any]) -> Config:
+    """The configuration that a run was started with.
+
+    Raises:
+        ResumeError: today's program would not take it.
+    """
+    try:
+        return parse_config(state[TRAINING]["config"], "checkpoint")
+    except ConfigError as error:
+        raise ResumeError(str(error)) from error
+
+
+def restore(state: dict[str, Any], recipe: Recipe) -> int:
+    """Put a run back where it was; returns the last step done.
+
+    Raises:
+        ResumeError: the networks are others than the configuration says.
+    """
+    run = state[TRAINING]
+    try:
+        for name, network in recipe.networks.items():
+            network.load_state_dict(state[name])
+        for name, optimiser in recipe.optimisers.items():
+            optimiser.load_state_dict(run["optimisers"][name])
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise ResumeError(f"the checkpoint is of another network: {error}") from error
+    set_random_state(run["random"])
+    return int(run["step"])
+
+
+def random_state() -> dict[str, Any]:
+    """The state of every global source of random numbers.
+
+    Our own steps draw from none of them (`training.augment.step_rng`); a network somebody
+    adds may.
+    """
+    name, keys, place, has_gauss, gauss = np.random.get_state(legacy=True)
+    python = random.getstate()
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "numpy": [name, torch.from_numpy(np.array(keys)), place, has_gauss, gauss],
+        "python": [python[0], list(python[1]), python[2]],
+    }
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    """The opposite of `random_state`; GPUs that are not there any more are left out."""
+    torch.set_rng_state(state["torch"])
+    if len(state["cuda"]) == torch.cuda.device_count() and state["cuda"]:
+        torch.cuda.set_rng_state_all(state["cuda"])
+    name, keys, place, has_gauss, gauss = state["numpy"]
+    np.random.set_state((name, keys.numpy(), place, has_gauss, gauss))
+    version, words, gauss_next = state["python"]
+    random.setstate((version, tuple(words), gauss_next))

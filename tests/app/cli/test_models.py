@@ -1,0 +1,102 @@
+"""`photo2cartoon models ...` and `convert` as people type them, without torch."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from photo2cartoon.cli import main as cli
+from photo2cartoon_models.manifest import (
+    MANIFEST_PATH,
+    ManifestError,
+    load_manifest,
+    load_published,
+)
+from photo2cartoon_models.pull import Pulled, PullError
+
+RUN = CliRunner()
+
+
+def test_list_names_every_file() -> None:
+    result = RUN.invoke(cli.commands, ["models", "list"], env={"COLUMNS": "300"})
+    assert result.exit_code == 0
+    for name in [*load_manifest(), *load_published()]:
+        assert name in result.stdout
+    assert "unverified" in result.stdout
+
+
+def test_verify(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = RUN.invoke(cli.commands, ["models", "verify"])
+    assert (result.exit_code, result.stdout.count(": ok")) == (0, len(load_manifest()))
+    wrong = {name: replace(model, sha256="0" * 64) for name, model in load_manifest().items()}
+    monkeypatch.setattr("photo2cartoon.cli.models.load_manifest", lambda: wrong)
+    result = RUN.invoke(cli.commands, ["models", "verify"])
+    assert result.exit_code == 1
+    assert "is not the file of the manifest" in result.stderr
+
+
+def test_show() -> None:
+    shown = RUN.invoke(cli.commands, ["models", "show", "photo2cartoon-lite"]).stdout
+    assert "input: input float32 (N, 3, 256, 256) NCHW RGB -1..1: aligned portrait" in shown
+    shown = RUN.invoke(cli.commands, ["models", "show", "minivision-onnx"]).stdout
+    assert "sha256: unknown" in shown
+    assert "url: https://" in shown
+    result = RUN.invoke(cli.commands, ["models", "show", "nothing"])
+    assert result.exit_code == 2
+    assert "paddlegan" in result.stderr
+
+
+def test_pull_says_what_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "photo2cartoon_models.pull.pull", lambda *_: Pulled(tmp_path / "w.onnx", "ab12", False)
+    )
+    result = RUN.invoke(cli.commands, ["models", "pull", "minivision-onnx"])
+    assert result.exit_code == 0
+    assert "sha256 ab12 (unverified" in result.stdout
+    assert "photo2cartoon convert" in result.stdout
+    result = RUN.invoke(cli.commands, ["models", "pull", "selfie"])
+    assert "comes along" in result.stdout
+
+
+def test_failed_pull_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> Pulled:
+        raise PullError("cannot reach it; download it by hand")
+
+    monkeypatch.setattr("photo2cartoon_models.pull.pull", fail)
+    result = RUN.invoke(cli.commands, ["models", "pull", "minivision-onnx"])
+    assert result.exit_code == 1
+    assert "cannot reach it; download it by hand\n" in result.stderr
+
+
+def test_convert_without_torch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in [name for name in sys.modules if name.startswith("models.c")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    result = RUN.invoke(cli.commands, ["convert", "w.pt", str(tmp_path / "out.onnx")])
+    assert result.exit_code == 2
+    assert result.stderr.strip() == "convert needs torch: install torch, then photo2cartoon[train]"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"file": "../w.pt"}, "not a plain file name"),
+        ({"colour": "red"}, "colour"),
+    ],
+)
+def test_bad_published_entries(tmp_path: Path, change: dict[str, str], message: str) -> None:
+    content = json.loads(MANIFEST_PATH.read_text())
+    content["published"][0].update(change)
+    path = tmp_path / "manifest.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(ManifestError, match=message):
+        load_published(path)
+    content["published"] = [content["published"][1]] * 2
+    path.write_text(json.dumps(content))
+    with pytest.raises(ManifestError, match="occurs twice"):
+        load_published(path)

@@ -1,0 +1,125 @@
+"""The engine on the real models: what decides the bytes of an answer, and what must not."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
+from importlib.metadata import version
+
+import pytest
+
+from photo2cartoon.engine import etag
+from photo2cartoon.engine.engine import Engine
+from photo2cartoon.engine.etag import fingerprint, make_etag, matches
+from photo2cartoon.ground.errors import InvalidOption
+from photo2cartoon.ground.options import Options
+from photo2cartoon.ground.settings import Settings
+from photo2cartoon.ground.ticket import Ticket
+from photo2cartoon.pipeline.opening import open_pipeline
+from photo2cartoon.pipeline.pipeline import Pipeline
+from tests.conftest import ROOT
+
+PNG = Options(format="png")
+
+
+@pytest.fixture(scope="module")
+def batching() -> Iterator[Engine]:
+    """Two cores' lanes before batchers, as on a GPU; the networks run on this CPU."""
+    engine = Engine(Settings(threads=2, max_batch=4), open_pipeline)
+    yield engine
+    engine.close()
+
+
+def cartoonize_many(engine: Engine, photos: list[bytes]) -> list[bytes | None]:
+    async def run() -> list[bytes | None]:
+        jobs = (engine.cartoonize(photo, PNG, Ticket()) for photo in photos)
+        return [picture.content for picture in await asyncio.gather(*jobs)]
+
+    return asyncio.run(run())
+
+
+def test_batches_give_the_same_bytes_as_one_by_one(
+    batching: Engine, pipeline: Pipeline, photo: bytes
+) -> None:
+    (alone,) = pipeline.cartoonize(photo, PNG)
+    assert cartoonize_many(batching, [photo] * 12) == [alone] * 12
+    matte, generator = batching.pipeline.batchers
+    for batcher in (matte, generator):
+        assert sum(size * count for size, count in batcher.sizes.items()) == 12
+    assert any(count for size, count in generator.sizes.items() if size > 1)
+    assert batching.lanes.threads == 10
+
+
+def test_a_batchers_death_is_the_engines(photo: bytes) -> None:
+    engine = Engine(Settings(threads=1, max_batch=2), open_pipeline)
+    before = engine.alive
+    engine.pipeline.batchers[1].alive = False
+    assert (before, engine.alive) == (True, False)
+    engine.close()
+
+
+def test_kept_pictures_are_not_drawn_again(pipeline: Pipeline, photo: bytes) -> None:
+    engine = Engine(Settings(threads=1, cache_bytes=1_000_000), lambda _: pipeline)
+    (alone,) = pipeline.cartoonize(photo, PNG)
+    assert cartoonize_many(engine, [photo] * 5) == [alone] * 5
+    assert engine.results.counts == {"miss": 1, "shared": 4}
+    assert cartoonize_many(engine, [photo]) == [alone]
+    assert engine.results.counts["hit"] == 1
+    engine.close()
+
+
+def test_a_large_photo_is_named_like_a_small_one(pipeline: Pipeline, photo: bytes) -> None:
+    engine = Engine(Settings(threads=1), lambda _: pipeline)
+    large = photo + bytes(1_000_000)  # a JPEG ends where it ends
+    picture = asyncio.run(engine.cartoonize(large, PNG, Ticket()))
+    assert picture.etag == make_etag(large, PNG, engine._fingerprint)
+    known = asyncio.run(engine.cartoonize(large, PNG, Ticket(), known=picture.etag))
+    assert (known.content, known.etag) == (None, picture.etag)
+    engine.close()
+
+
+def test_the_etag_follows_all_that_decides_the_bytes(pipeline: Pipeline, photo: bytes) -> None:
+    device = pipeline.device.describe()
+    engine = fingerprint(pipeline.models, device)
+    assert engine == fingerprint(pipeline.models, device)
+    changed = [replace(pipeline.models[0], sha256="0" * 64), *pipeline.models[1:]]
+    engines = [
+        engine,
+        fingerprint(changed, device),
+        fingerprint(pipeline.models, "CUDAExecutionProvider"),
+    ]
+    etags = {make_etag(photo, PNG, each) for each in engines}
+    etags |= {make_etag(photo, Options(format="jpeg"), engine), make_etag(b"x", PNG, engine)}
+    assert len(etags) == 5
+    assert all(etag.startswith('"') and etag.endswith('"') and len(etag) == 34 for etag in etags)
+
+
+def test_on_a_gpu_the_etag_promises_no_more_than_likeness(photo: bytes) -> None:
+    strong, weak = (make_etag(photo, PNG, b"", weak=weak) for weak in (False, True))
+    assert weak == f"W/{strong}"
+    for known in (weak, strong, f'"other", {weak}'):  # compared weakly: RFC 9110, 13.1.2
+        assert matches(known, weak)
+        assert matches(known, strong)
+    assert not matches('W/"other"', weak)
+
+
+@pytest.mark.parametrize(
+    ("asked", "seconds"), [(None, 30.0), ("1500", 1.5), ("1", 0.001), ("999999999", 120.0)]
+)
+def test_the_deadline_is_the_callers_within_the_settings(
+    pipeline: Pipeline, asked: str | None, seconds: float
+) -> None:
+    engine = Engine(Settings(threads=1), lambda _: pipeline)
+    assert engine.timeout_s(asked) == seconds
+    with pytest.raises(InvalidOption):
+        engine.timeout_s("1e3")
+    engine.close()
+
+
+def test_the_etag_knows_the_installed_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = fingerprint([], "cpu")
+    monkeypatch.setattr(etag, "version", lambda package: f"{package} of another day")
+    assert fingerprint([], "cpu") != before
+
+
+def test_the_installed_version_is_the_projects() -> None:
+    assert f'\nversion = "{version("photo2cartoon")}"\n' in (ROOT / "pyproject.toml").read_text()

@@ -1,0 +1,38 @@
+"""The running estimate is RFC 6298's."""
+
+import random
+
+import pytest
+
+from photo2cartoon.ground.forecast import RunningQuantile, RunningTime
+
+
+def test_the_first_job_stands_alone_and_later_ones_blend_in() -> None:
+    times = RunningTime()
+    assert (times.mean, times.deviation) == (0, 0)
+    times.add(0.8)
+    assert (times.mean, times.deviation) == (0.8, 0.4)  # RFC 6298, 2.2
+    times.add(1.6)  # 2.3: the deviation first, with the old mean
+    assert times.deviation == pytest.approx(0.75 * 0.4 + 0.25 * 0.8)
+    assert times.mean == pytest.approx(0.875 * 0.8 + 0.125 * 1.6)
+
+
+def test_it_follows_a_change() -> None:
+    times = RunningTime()
+    for seconds in [0.1] * 50 + [0.3] * 50:
+        times.add(seconds)
+    assert times.mean == pytest.approx(0.3, rel=0.01)
+    assert times.deviation < 0.01
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9, 0.98])
+def test_the_quantile_is_followed(share: float) -> None:
+    chance = random.Random(0)
+    quantile = RunningQuantile(share)
+    values = [chance.random() for _ in range(20_000)]
+    for value in values:
+        quantile.add(value, step=0.01)
+    assert quantile.value == pytest.approx(share, abs=0.03)
+    for _ in range(20_000):
+        quantile.add(0.0, step=0.01)
+    assert quantile.value == 0

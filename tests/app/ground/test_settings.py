@@ -1,0 +1,62 @@
+"""A wrong setting stops the start."""
+
+import pytest
+from pydantic import ValidationError
+
+from photo2cartoon.ground.settings import Settings
+
+
+def test_defaults() -> None:
+    settings = Settings()
+    assert (settings.host, settings.port) == ("127.0.0.1", 8000)
+
+
+def test_the_environment_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("P2C_PORT", "9001")
+    monkeypatch.setenv("p2c_host", "0.0.0.0")
+    settings = Settings()
+    assert (settings.host, settings.port) == ("0.0.0.0", 9001)
+
+
+@pytest.mark.parametrize("name", ["P2C_PROT", "P2C_", "p2c_max_pixel"])
+def test_an_unknown_name_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "1")
+    with pytest.raises(ValidationError, match=name):
+        Settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("P2C_PORT", "eighty"),
+        ("P2C_PORT", "65536"),
+        ("P2C_MAX_PIXELS", "0"),
+        ("P2C_THREADS", "-1"),
+        ("P2C_LOG_LEVEL", "loud"),
+    ],
+)
+def test_a_wrong_value_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ValidationError):
+        Settings()
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(ValidationError):
+        Settings().port = 1  # type: ignore[misc]
+
+
+def test_every_setting_is_described() -> None:
+    assert all(field.description for field in Settings.model_fields.values())
+
+
+def test_every_number_can_be_set_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = Settings().model_dump()
+    for name, value in plain.items():
+        if value is not None:
+            monkeypatch.setenv(f"P2C_{name.upper()}", str(value))
+    monkeypatch.setenv("P2C_MAX_BATCH", "16")
+    assert Settings().model_dump() == plain | {"max_batch": 16}
+    monkeypatch.setenv("P2C_MAX_BATCH", "3")
+    with pytest.raises(ValueError, match="max_batch"):
+        Settings()

@@ -1,0 +1,202 @@
+"""One graph for matte, composite and generator draws what the stages draw; on this CPU."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+
+from photo2cartoon.ground.errors import UnusableOutput
+from photo2cartoon.ground.options import Options
+from photo2cartoon.ground.settings import GENERATOR
+from photo2cartoon.ground.ticket import Ticket
+from photo2cartoon.pipeline.drawer import Drawing, FusedDrawer, StagedDrawer
+from photo2cartoon.pipeline.fuse import NotFusable, fuse
+from photo2cartoon.pipeline.opening import open_fused
+from photo2cartoon.pipeline.pipeline import Pipeline, finish
+from photo2cartoon.runtime.batcher import Batcher
+from photo2cartoon.runtime.binding import BoundNetwork, DeviceLost
+from photo2cartoon.runtime.device import CPU
+from photo2cartoon.runtime.network import OnnxNetwork
+from photo2cartoon_models.manifest import ManifestError, find_generator, load_manifest
+
+MANIFEST = load_manifest()
+MATTE = MANIFEST["selfie"]
+
+
+@pytest.fixture(scope="module")
+def fused() -> BoundNetwork:
+    return open_fused(MATTE, MANIFEST[GENERATOR], CPU, 4)
+
+
+@pytest.fixture(scope="module")
+def crops(pipeline: Pipeline, photo: bytes) -> NDArray[np.uint8]:
+    """Three different crops, (3, 256, 256, 4): one of them with an edge outside the photo."""
+    _, (cut,) = pipeline.find(photo, Options(), Ticket())
+    rgba = np.dstack((cut.crop.pixels, (cut.crop.inside * 255).astype(np.uint8)))
+    outside = rgba.copy()
+    outside[:, :60, 3] = 0
+    return np.stack((rgba, outside, rgba[:, ::-1]))
+
+
+def draw_both(
+    pipeline: Pipeline, fused: BoundNetwork, photo: bytes, options: Options
+) -> Iterator[Drawing]:
+    image, (cut,) = pipeline.find(photo, options, Ticket())
+    for drawer in (pipeline.drawer, FusedDrawer(fused)):
+        yield drawer.draw(image, cut, Ticket())
+
+
+def test_the_fused_graph_draws_what_the_stages_draw(
+    pipeline: Pipeline, fused: BoundNetwork, photo: bytes
+) -> None:
+    staged, whole = draw_both(pipeline, fused, photo, Options())
+    off = np.abs(staged.cartoon - whole.cartoon.astype(float))
+    # Rounding takes half a grey level. The rest: a value on the edge between two levels may fall to
+    # the other side of it in the composite that the generator sees.
+    assert (off > 0.501).mean() < 0.001
+    assert off.max() < 1
+    assert np.abs(staged.matte - whole.matte).max() < 0.501 / 255
+
+
+@pytest.mark.parametrize(
+    "options", [Options(), Options(background="transparent"), Options(compose="scene")]
+)
+def test_every_kind_of_picture_is_within_a_grey_level(
+    pipeline: Pipeline, fused: BoundNetwork, photo: bytes, options: Options
+) -> None:
+    image, cuts = pipeline.find(photo, options, Ticket())
+    pictures = [
+        finish(image, cuts, [drawing], options)[0].astype(int)
+        for drawing in draw_both(pipeline, fused, photo, options)
+    ]
+    assert np.abs(pictures[0] - pictures[1]).max() <= 1
+
+
+def test_bound_buffers_give_the_bytes_of_a_plain_run(
+    fused: BoundNetwork, crops: NDArray[np.uint8]
+) -> None:
+    model, content = fuse(MATTE, MANIFEST[GENERATOR])
+    plain = OnnxNetwork(model, CPU, content)
+    for batch in (crops[:1], crops, crops[1:], crops[::-1], crops[:1]):  # buffers are used again
+        expected = plain.run(batch)
+        place = fused.place(len(batch))
+        place[:] = batch
+        for ways in (fused.run(batch.copy()), fused.run(place)):
+            for found, output in zip(ways, expected, strict=True):
+                np.testing.assert_array_equal(found, output)
+
+
+def test_an_answer_is_not_changed_by_the_next_run(
+    fused: BoundNetwork, crops: NDArray[np.uint8]
+) -> None:
+    first = fused.run(crops[:1])
+    kept = [output.copy() for output in first]
+    fused.run(crops[1:2])
+    for output, expected in zip(first, kept, strict=True):
+        np.testing.assert_array_equal(output, expected)
+
+
+def test_a_batcher_gathers_in_the_bound_memory(
+    fused: BoundNetwork, crops: NDArray[np.uint8]
+) -> None:
+    expected = fused.run(crops)
+    batcher = Batcher(fused, 4)
+    batcher.warm_up()
+    assert all(times.mean for times in batcher.times.values())
+    for found, output in zip(batcher.run(crops), expected, strict=True):
+        np.testing.assert_array_equal(found, output)
+    batcher.close()
+
+
+def test_the_self_test_is_the_cpus_answer(fused: BoundNetwork) -> None:
+    fused.warm_up()
+    assert fused.model.golden
+    darker = (tuple(value - 9 for value in fused.model.golden[0] or ()), None, None)
+    _, content = fuse(MATTE, MANIFEST[GENERATOR])
+    wrong = BoundNetwork(replace(fused.model, golden=darker), CPU, content, 1)
+    with pytest.raises(ManifestError, match=r"cartoon is 9.0 grey levels off"):
+        wrong.warm_up()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 0.5])
+def test_no_drawing_is_noticed(
+    tmp_path: Path, pipeline: Pipeline, photo: bytes, value: float
+) -> None:
+    size = MANIFEST[GENERATOR].image_size
+    shape: list[str | int] = ["N", 3, size, size]
+    float_ = onnx.TensorProto.FLOAT
+    zero, number = (
+        onnx.helper.make_tensor(name, float_, [], [what])
+        for name, what in (("zero", 0.0), ("number", value))
+    )
+    nodes = [
+        onnx.helper.make_node("Mul", ["input", "zero"], ["nothing"]),
+        onnx.helper.make_node("Add", ["nothing", "number"], ["output"]),
+    ]
+    graph = onnx.helper.make_graph(
+        nodes,
+        "flat",
+        [onnx.helper.make_tensor_value_info("input", float_, shape)],
+        [onnx.helper.make_tensor_value_info("output", float_, shape)],
+        [zero, number],
+    )
+    opset = [onnx.helper.make_opsetid("", 18)]
+    content = onnx.helper.make_model(graph, opset_imports=opset, ir_version=10).SerializeToString()
+    path = tmp_path / "flat.onnx"
+    path.write_bytes(content)
+    model, joined = fuse(MATTE, find_generator(MANIFEST, path))
+    drawer = FusedDrawer(OnnxNetwork(model, CPU, joined))
+    image, (cut,) = pipeline.find(photo, Options(), Ticket())
+    with pytest.raises(UnusableOutput):
+        drawer.draw(image, cut, Ticket())
+    assert drawer.unusable == 2
+
+
+def test_the_digest_stands_for_both_networks() -> None:
+    model, _ = fuse(MATTE, MANIFEST[GENERATOR])
+    again, _ = fuse(MATTE, MANIFEST[GENERATOR])
+    other, _ = fuse(replace(MATTE, name="other"), MANIFEST[GENERATOR])
+    assert model.sha256 == again.sha256 == other.sha256
+    assert model.name == f"selfie+{GENERATOR}"
+
+
+def test_networks_that_do_not_fit_are_not_joined(tmp_path: Path) -> None:
+    contract = replace(MATTE.inputs[0], shape=("N", 3, 320, 320))
+    with pytest.raises(NotFusable, match="256 px"):
+        fuse(replace(MATTE, inputs=(contract,)), MANIFEST[GENERATOR])
+    path = tmp_path / "nonsense.onnx"
+    path.write_bytes(b"nonsense")
+    with pytest.raises(NotFusable, match="onnx"):
+        fuse(MATTE, find_generator(MANIFEST, path))
+
+
+def test_a_gpu_that_answers_nothing_ends_its_thread(
+    fused: BoundNetwork, crops: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = list[int]()
+
+    def fails(times: int) -> Any:
+        def run(binding: Any, options: Any) -> None:
+            runs.append(1)
+            if len(runs) <= times:
+                raise RuntimeError("CUDA failure 700: an illegal memory access was encountered")
+
+        return run
+
+    monkeypatch.setattr(fused._session, "run_with_iobinding", fails(1))
+    with pytest.raises(RuntimeError, match="700"):  # the self test still runs: this batch was bad
+        fused.run(crops)
+    runs.clear()
+    monkeypatch.setattr(fused._session, "run_with_iobinding", fails(99))
+    with pytest.raises(DeviceLost):
+        fused.run(crops)
+
+
+def test_the_staged_way_stays_on_a_cpu(pipeline: Pipeline) -> None:
+    assert isinstance(pipeline.drawer, StagedDrawer)
+    assert pipeline.batchers == []

@@ -1,0 +1,139 @@
+"""The matte holds the person and nothing outside the photo."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from photo2cartoon.ground.settings import Settings
+from photo2cartoon.pipeline.alignment import Alignment, Crop, crop_face, estimate_alignment
+from photo2cartoon.pipeline.decode import decode_image
+from photo2cartoon.pipeline.drawer import StagedDrawer
+from photo2cartoon.pipeline.matte import predict_matte
+from photo2cartoon.pipeline.opening import open_pipeline
+from photo2cartoon.pipeline.pipeline import Pipeline
+from photo2cartoon.runtime.network import Network, OnnxNetwork
+from photo2cartoon_models.manifest import ManifestError, load_model
+
+Aligned = tuple[NDArray[np.uint8], Alignment, Crop]
+
+
+@pytest.fixture(scope="module")
+def aligned(pipeline: Pipeline, photo: bytes) -> Aligned:
+    image = decode_image(photo, 10**6)
+    (face,) = pipeline.detector.detect(image)
+    alignment = estimate_alignment(face, (512, 512))
+    return image, alignment, crop_face(image, alignment, 256)
+
+
+def network_of(pipeline: Pipeline) -> Network:
+    assert isinstance(pipeline.drawer, StagedDrawer)
+    return pipeline.drawer.matte_network
+
+
+def test_the_person_is_in_and_the_background_out(pipeline: Pipeline, aligned: Aligned) -> None:
+    matte = predict_matte(network_of(pipeline), *aligned)
+    assert matte.shape == (256, 256)
+    assert matte.dtype == np.float32
+    assert matte.min() == 0
+    assert matte.max() == 1
+    assert matte[120:200, 90:166].min() > 0.95  # the face
+    assert matte[20:100, :16].max() < 0.2  # the flag beside her
+    assert 0.3 < matte.mean() < 0.7
+
+
+def test_outside_the_photo_there_is_no_person(pipeline: Pipeline, aligned: Aligned) -> None:
+    image, alignment, crop = aligned
+    inside = crop.inside.copy()
+    inside[:, :128] = 0
+    matte = predict_matte(network_of(pipeline), image, alignment, Crop(crop.pixels, inside))
+    assert (matte[:, :128] == 0).all()
+    assert matte[150, 140] > 0.95
+
+
+def head_network(folder: Path) -> Path:
+    """A matte network of an operator: 384 px, NHWC, 0..255 in; two channels in 0..100 out.
+
+    Channel 1 is bright where green is: enough to see what it was fed and what was read from it.
+    """
+    green = helper.make_node("Slice", ["input", "from", "to", "axis"], ["green"])
+    weak = helper.make_node("Mul", ["green", "scale"], ["person"])
+    other = helper.make_node("Sub", ["hundred", "person"], ["background"])
+    join = helper.make_node("Concat", ["background", "person"], ["output"], axis=3)
+    constants = {
+        "from": np.array([1]),
+        "to": np.array([2]),
+        "axis": np.array([3]),
+        "scale": np.array(100 / 255, np.float32),
+        "hundred": np.array(100, np.float32),
+    }
+    shape: list[str | int | None] = ["batch", 384, 384]
+    graph = helper.make_graph(
+        [green, weak, other, join],
+        "head",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [*shape, 3])],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, [*shape, 2])],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=8)
+    path = folder / "head.onnx"
+    onnx.save(model, path)
+    content = path.read_bytes()
+    tensor = {"dtype": "float32", "layout": "NHWC", "meaning": "-"}
+    contract = {
+        "name": "head",
+        "role": "matte",
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "bytes": len(content),
+        "licence": "test",
+        "source": "test",
+        "made_by": "test",
+        "inputs": [
+            {
+                **tensor,
+                "name": "input",
+                "shape": ["N", 384, 384, 3],
+                "colour": "RGB",
+                "range": [0, 255],
+            }
+        ],
+        "outputs": [
+            {
+                **tensor,
+                "name": "output",
+                "shape": ["N", 384, 384, 2],
+                "colour": "-",
+                "range": [0, 100],
+                "channel": 1,
+            }
+        ],
+    }
+    path.with_suffix(".json").write_text(json.dumps(contract))
+    return path
+
+
+def test_an_operators_network_is_fed_by_its_contract(tmp_path: Path, aligned: Aligned) -> None:
+    image, alignment, crop = aligned
+    network = OnnxNetwork(load_model(head_network(tmp_path)))
+    matte = predict_matte(network, image, alignment, crop)
+    expected = crop.pixels[:, :, 1].astype(np.float32) / 255 * crop.inside
+    assert matte.shape == (256, 256)
+    assert np.abs(matte - expected).mean() < 0.02
+
+
+def test_a_setting_names_it(tmp_path: Path, photo: bytes) -> None:
+    path = head_network(tmp_path)
+    pipeline = open_pipeline(Settings(matte_model=path))
+    assert network_of(pipeline).model.name == "head"
+    assert pipeline.cartoonize(photo) != open_pipeline(Settings()).cartoonize(photo)
+    path.write_bytes(path.read_bytes() + b" ")
+    with pytest.raises(ManifestError, match="not the file of the manifest"):
+        open_pipeline(Settings(matte_model=path))
+    path.with_suffix(".json").unlink()
+    with pytest.raises(ManifestError, match="contract"):
+        open_pipeline(Settings(matte_model=path))

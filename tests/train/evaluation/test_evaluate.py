@@ -1,0 +1,286 @@
+"""A whole evaluation of a generator whose figures are known beforehand, and what it refuses."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+from typer.testing import CliRunner
+
+from photo2cartoon.cli.main import commands
+from photo2cartoon_models.evaluation.evaluate import Request, evaluate
+from photo2cartoon_models.evaluation.pictures import (
+    EvaluationError,
+    read_drawing,
+    read_groups,
+    read_picture,
+)
+from tests.train import evaluations
+
+PHOTOS, PAIRS = 24, 3
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Request:
+    """12 photos of each of two groups; the pairs' own cartoons are their photos."""
+    folder = tmp_path_factory.mktemp("world")
+    photos = evaluations.portraits(PHOTOS)
+    evaluations.write(folder / "photos", photos)
+    pairs = [np.hstack([photo, photo]) for photo in evaluations.portraits(PAIRS, seed=1)]
+    evaluations.write(folder / "pairs", pairs)
+    drawings = [255 - drawing for drawing in evaluations.portraits(4, seed=2)]
+    evaluations.write(folder / "cartoons", drawings)
+    with (folder / "groups.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["file", "path"])
+        for i in range(PHOTOS):
+            group = "male/black" if i < PHOTOS // 2 else "female/asian"
+            writer.writerow([f"p{i}.jpg", f"original_images/{group}/{i}-unsplash.jpg"])
+    return Request(
+        evaluations.same(folder / "same.onnx"),
+        folder / "photos",
+        folder / "cartoons",
+        folder / "out",
+        folder / "pairs",
+        folder / "groups.csv",
+        evaluations.looker(folder / "looker.onnx"),
+    )
+
+
+def _run(request: Request) -> dict[str, Any]:
+    return evaluate(request, lambda *_: None)
+
+
+@pytest.fixture(scope="module")
+def report(world: Request) -> dict[str, Any]:
+    return _run(world)
+
+
+def _values(rows: list[dict[str, Any]]) -> dict[str, float]:
+    return {row["what"]: row["value"] for row in rows}
+
+
+def test_a_generator_that_draws_the_photo(report: dict[str, Any]) -> None:
+    """Every figure that must be zero is, up to the grey level that the service cuts off."""
+    assert report["counts"] == {"photos": PHOTOS, "pairs": PAIRS, "drawings": 4}
+    kid = _values(report["kid"]["rows"])
+    assert kid["photos: this model"] == pytest.approx(kid["photos: before"], rel=0.02)
+    assert kid["pairs: this model"] == pytest.approx(kid["pairs: their own cartoons"], rel=0.05)
+    assert kid["pairs: this model less their own"] == pytest.approx(
+        kid["pairs: this model"] - kid["pairs: their own cartoons"]
+    )
+    assert kid["photos: before"] > 0  # the drawings are negatives
+    for row in report["identity"]["rows"][:3]:
+        assert row["value"] == pytest.approx(0, abs=1e-4)
+        assert row["found"]["value"] == 1
+        assert row["strangers"] > 0.001
+    pairs = _values(report["pairs"])
+    assert pairs["pixels"] < 1 / 127.5
+    assert pairs["pixels, blurred"] < 1 / 127.5
+    assert pairs["features"] < 0.05
+
+
+def test_a_generator_that_draws_negatives(world: Request, report: dict[str, Any]) -> None:
+    """Nearer to the drawings, which are negatives as well, and far from the people."""
+    model = evaluations.negative(world.out.parent / "negative.onnx")
+    other = _run(replace(world, model=model, out=world.out.parent / "negative"))
+    kid = _values(other["kid"]["rows"])
+    assert kid["photos: this model"] < 0.5 * kid["photos: before"]
+    assert kid["pairs: this model less their own"] < 0
+    assert other["identity"]["rows"][0]["value"] > 1
+    assert all(row["value"] > 0.1 for row in other["pairs"])
+    before = _values(report["kid"]["rows"])["photos: before"]
+    assert kid["photos: before"] == pytest.approx(before)
+
+
+def test_groups(report: dict[str, Any]) -> None:
+    rows = {row["group"]: row for row in report["groups"]["rows"]}
+    assert {name: row["count"] for name, row in rows.items()} == {
+        "male/black": 12,
+        "female/asian": 12,
+    }
+    for row in rows.values():
+        assert row["low"] <= row["value"] <= row["high"]
+
+
+def test_worst_group_by_best(world: Request) -> None:
+    model = evaluations.negative(world.out.parent / "negative.onnx")
+    out = world.out.parent / "ratio"
+    groups = _run(replace(world, model=model, pairs=None, out=out))["groups"]
+    values = [row["value"] for row in groups["rows"]]
+    assert values == sorted(values)
+    assert groups["ratio"] == pytest.approx(values[-1] / values[0])
+
+
+def test_files(world: Request, report: dict[str, Any]) -> None:
+    assert json.loads((world.out / "report.json").read_text()) == report
+    drawn = read_picture(world.out / "cartoons" / "photos" / "p3.png")
+    np.testing.assert_allclose(drawn, read_picture(world.photos / "p3.png"), atol=1)
+    with Pillow.open(world.out / "sheet.png") as sheet:
+        assert sheet.width > 12 * 160
+        assert sheet.height == 4 * (160 + 24)  # two groups, the furthest, the pairs
+
+
+class _Page(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.cells: list[str] = []
+        self.sources: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in ("meta", "img", "br"):
+            self.open.append(tag)
+        self.sources += [value or "" for name, value in attrs if name in ("src", "href")]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] == "td":
+            self.cells.append(data)
+
+
+def test_html_is_one_file_with_every_table(world: Request, report: dict[str, Any]) -> None:
+    page = _Page()
+    page.feed((world.out / "report.html").read_text())
+    assert not page.open
+    assert len(page.sources) == 1
+    assert page.sources[0].startswith("data:image/png;base64,")
+    for row in [*report["kid"]["rows"], *report["identity"]["rows"], *report["pairs"]]:
+        assert row["what"] in page.cells
+    assert "female/asian" in page.cells
+    assert f"{report['identity']['rows'][0]['strangers']:.3f}" in page.cells
+
+
+def test_same_again(world: Request, report: dict[str, Any]) -> None:
+    before = (world.out / "report.json").read_bytes()
+    assert _run(world) == report
+    assert (world.out / "report.json").read_bytes() == before
+
+
+def test_with_nothing_but_photos_and_drawings(world: Request) -> None:
+    request = replace(world, pairs=None, groups=None, identity=None, out=world.out.parent / "bare")
+    report = _run(request)
+    assert report["identity"] is None
+    assert report["groups"] is None
+    assert report["pairs"] == []
+    text = (request.out / "report.html").read_text()
+    assert "identity: not measured (no second net given)" in text
+
+
+def test_groups_without_identity_are_counted(world: Request) -> None:
+    request = replace(world, pairs=None, identity=None, out=world.out.parent / "counted")
+    rows = _run(request)["groups"]["rows"]
+    assert rows == [{"group": "female/asian", "count": 12}, {"group": "male/black", "count": 12}]
+    assert "male/black" in (request.out / "report.html").read_text()
+
+
+def test_file_names_cannot_write_html(world: Request, tmp_path: Path) -> None:
+    model = tmp_path / "<b>x&.onnx"
+    model.write_bytes(world.model.read_bytes())
+    _run(replace(world, model=model, pairs=None, groups=None, identity=None, out=tmp_path / "o"))
+    text = (tmp_path / "o" / "report.html").read_text()
+    assert "<b>" not in text
+    assert "&lt;b&gt;x&amp;.onnx" in text
+
+
+def test_drawings_lie_on_white_and_shrink(tmp_path: Path) -> None:
+    drawing = np.zeros((512, 512, 4), np.uint8)
+    drawing[:, :256] = (255, 0, 0, 255)
+    Pillow.fromarray(drawing).save(tmp_path / "d.png")
+    image = read_drawing(tmp_path / "d.png")
+    assert image.shape == (256, 256, 3)
+    assert image[0, 0].tolist() == [255, 0, 0]
+    assert image[0, -1].tolist() == [255, 255, 255]
+
+
+def test_groups_by_column(tmp_path: Path) -> None:
+    path = tmp_path / "groups.csv"
+    path.write_text("file,group\na.jpg,glasses\nb.png,\n")
+    assert read_groups(path) == {"a": "glasses", "b": ""}
+    path.write_text("file,path\na.jpg,images/1.jpg\n")
+    with pytest.raises(EvaluationError, match="names no group"):
+        read_groups(path)
+    path.write_text("name\na.jpg\n")
+    with pytest.raises(EvaluationError, match="columns file"):
+        read_groups(path)
+
+
+def _command(request: Request, **changes: Path | None) -> list[str]:
+    request = replace(request, **changes)  # type: ignore[arg-type]
+    words = ["evaluate", str(request.model), str(request.photos)]
+    for name in ("cartoons", "out", "pairs", "groups", "identity"):
+        value = getattr(request, name)
+        words += [f"--{name}", str(value)] if value else []
+    return words
+
+
+def test_command(world: Request, tmp_path: Path) -> None:
+    result = CliRunner().invoke(commands, _command(world, out=tmp_path / "out"))
+    assert result.exit_code == 0, result.output
+    assert str(tmp_path / "out" / "report.html") in result.stdout.replace("\n", "")
+    assert (tmp_path / "out" / "report.html").exists()
+
+
+def test_command_errors(world: Request, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    raw = evaluations.write(tmp_path / "raw", [np.zeros((300, 200, 3), np.uint8)] * 5)
+    one = evaluations.write(tmp_path / "one", evaluations.portraits(1))
+    broken = tmp_path / "broken.png"
+    wide = evaluations.network(tmp_path / "wide.onnx", "Identity", ("N", 3, 128, 128))
+    infinite = evaluations.network(tmp_path / "infinite.onnx", "Log", ("N", 3, 256, 256))
+    thin = evaluations.network(
+        tmp_path / "thin.onnx", "ReduceMean", ("N", 3, 256, 256), axes=[1], keepdims=1
+    )
+    out = tmp_path / "out"
+    cases: list[tuple[dict[str, Path], str]] = [
+        ({"photos": empty}, "there is no picture in"),
+        ({"photos": tmp_path / "none"}, "is no folder"),
+        ({"photos": raw}, "must have 256x256 px, as prepare-data writes them: p0.png 200x300"),
+        ({"photos": one}, "has one picture: two are needed at least"),
+        ({"pairs": world.photos}, "must have 512x256 px"),
+        ({"cartoons": raw}, "must be squares: p0.png 200x300"),
+        ({"model": tmp_path / "none.onnx"}, "cannot read"),
+        ({"model": world.groups or out}, "is not an ONNX file that runs"),
+        ({"model": wide}, "not float32 (N, 3, 256, 256)"),
+        ({"model": infinite}, "infinite.onnx gives (1, 3, 256, 256), not finite"),
+        ({"model": thin}, "thin.onnx gives (1, 1, 256, 256), not finite"),
+        ({"groups": tmp_path / "none.csv"}, "cannot read"),
+        ({"identity": tmp_path / "none.tflite"}, "cannot read"),
+        ({"out": world.photos / "out"}, "must not lie among the pictures"),
+        ({"out": world.model / "out"}, "cannot make"),
+    ]
+    for changes, message in cases:
+        result = CliRunner().invoke(commands, _command(world, **{"out": out, **changes}))
+        said = " ".join(result.stderr.split())
+        assert result.exit_code == 2, message
+        assert message in said
+        assert not (out / "report.json").exists()
+    broken.write_bytes(b"not a picture")
+    (raw / "p9.png").write_bytes(b"not a picture")
+    result = CliRunner().invoke(commands, _command(world, photos=raw, out=out))
+    assert result.exit_code == 2
+    assert "cannot read" in " ".join(result.stderr.split())
+
+
+def test_a_photo_in_two_forms_is_told(world: Request, tmp_path: Path) -> None:
+    photos = evaluations.write(tmp_path / "photos", evaluations.portraits(2))
+    Pillow.open(photos / "p0.png").save(photos / "p0.webp")
+    with pytest.raises(EvaluationError, match="differ by their suffix only"):
+        _run(replace(world, photos=photos, groups=None, out=tmp_path / "out"))
+
+
+def test_a_manifest_of_other_photos_is_told(world: Request, tmp_path: Path) -> None:
+    groups = tmp_path / "groups.csv"
+    groups.write_text("file,group\nx.jpg,glasses\n")
+    with pytest.raises(EvaluationError, match="gives no photo"):
+        _run(replace(world, groups=groups, out=tmp_path / "out"))
