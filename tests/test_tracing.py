@@ -10,7 +10,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from photo2cartoon.telemetry.metrics import STAGES
+from photo2cartoon.ground.ticket import Stage
 from tests.conftest import Server
 from tests.test_server import post
 
@@ -64,13 +64,13 @@ def test_one_request_is_one_trace_with_all_its_stages(receiver: Receiver, photo:
         answer = post(server.url, photo, headers={"traceparent": parent})
         httpx2.get(f"{server.url}/readyz")
     deadline = time.monotonic() + 10
-    while len(receiver.spans) < len(STAGES) + 1 and time.monotonic() < deadline:
+    while len(receiver.spans) < len(Stage) + 1 and time.monotonic() < deadline:
         time.sleep(0.01)
     assert {span.trace_id.hex() for span in receiver.spans} == {TRACE}
     (root,) = [span for span in receiver.spans if span.parent_span_id.hex() == PARENT]
     assert root.name == "POST /cartoonize"
     stages = [span for span in receiver.spans if span is not root]
-    assert {span.name for span in stages} == set(STAGES)
+    assert {span.name for span in stages} == set(Stage)
     assert {span.parent_span_id for span in stages} == {root.span_id}
     for span in stages:
         assert root.start_time_unix_nano <= span.start_time_unix_nano <= span.end_time_unix_nano

@@ -22,7 +22,7 @@ from benchmarks.gpu.networks import (
 from benchmarks.gpu.roofline import Ceiling, Work, count_work, measure_ceiling
 from photo2cartoon.ground.settings import GENERATOR
 from photo2cartoon.runtime.binding import BoundNetwork
-from photo2cartoon.runtime.checks import RuntimeProblem
+from photo2cartoon.runtime.checks import StartRefused
 
 MIN_ROUNDS = 3
 
@@ -59,7 +59,7 @@ def generator(
     for variant in list_variants(*models, device, tensorrt=tensorrt):
         try:
             networks[variant] = open_network(variant, sizes[-1])
-        except RuntimeProblem as problem:
+        except StartRefused as problem:
             console.print(f"{variant.name}: {problem}", markup=False)
     table = Table("variant", "batch", "ms", "images/s", "of matrix rate", "of bandwidth", box=None)
     budget_s = minutes * 60 / len(sizes)

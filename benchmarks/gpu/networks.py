@@ -31,7 +31,7 @@ def open_device(provider: str, device_id: int = 0) -> Device:
     """The device asked for, and a line that says what it is.
 
     Raises:
-        RuntimeProblem: it does not work here.
+        StartRefused: it does not work here.
     """
     chosen, why = choose_provider(provider, device_id)
     device = Device(chosen, why, device_id)

@@ -13,7 +13,7 @@ from benchmarks.gpu.__main__ import app
 from benchmarks.gpu.networks import list_variants, open_device
 from benchmarks.gpu.roofline import Ceiling, Work, count_work, measure_ceiling
 from photo2cartoon.ground.settings import GENERATOR
-from photo2cartoon.runtime.checks import RuntimeProblem
+from photo2cartoon.runtime.checks import StartRefused
 from photo2cartoon.runtime.device import CPU, Device
 from photo2cartoon_models.manifest import load_manifest
 from tests.conftest import PHOTO
@@ -59,7 +59,7 @@ def test_a_gpu_gets_every_precision_and_option() -> None:
 
 
 def test_a_provider_that_is_not_there_is_no_cpu_run() -> None:
-    with pytest.raises(RuntimeProblem):
+    with pytest.raises(StartRefused):
         open_device("cuda")
 
 

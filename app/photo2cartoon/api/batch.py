@@ -25,6 +25,7 @@ from photo2cartoon.engine.engine import Engine
 from photo2cartoon.ground.errors import InternalError, PhotoMissing, Problem, TooManyPhotos
 from photo2cartoon.ground.formats import SUFFIXES
 from photo2cartoon.ground.options import Options
+from photo2cartoon.ground.ticket import Stage
 from photo2cartoon.telemetry.metrics import Metrics
 
 log = logging.getLogger("photo2cartoon.api.batch")
@@ -42,7 +43,7 @@ async def cartoonize_batch(request: Request, engine: EngineDep) -> Response:
     engine.lanes.check_room(timeout_s)
     with engine.body(body_size(request, engine.settings.max_batch_bytes)):
         ticket = request.state.ticket = request.app.state.open_ticket()
-        with ticket.stage("read"):
+        with ticket.stage(Stage.READ):
             async with upload_limit(engine.settings.upload_timeout_s):
                 photos, fields = await read_photos(request, engine.settings.max_batch_bytes)
         if not photos:

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from photo2cartoon.ground.errors import BodyTooLarge, InternalError, Problem
-from photo2cartoon.ground.ticket import Ticket
+from photo2cartoon.ground.ticket import Stage, Ticket
 from photo2cartoon.telemetry.metrics import CLIENT_LEFT, Metrics
 from photo2cartoon.telemetry.tracing import trace_headers, trace_id
 
@@ -130,7 +130,7 @@ class _Answer:
         if "problem" in state:
             metrics.problem(state["problem"])
         if left:
-            metrics.left(ticket.at if ticket else "read")
+            metrics.left(ticket.at if ticket else Stage.READ)
         if ticket:
             metrics.photo(ticket)
             fields |= ticket.facts

@@ -28,6 +28,7 @@ from photo2cartoon.ground.errors import (
     NotFound,
     Problem,
 )
+from photo2cartoon.ground.ticket import Stage
 
 router = APIRouter()
 
@@ -49,7 +50,7 @@ async def cartoonize(request: Request, engine: EngineDep) -> Response:
     engine.lanes.check_room(timeout_s)
     with engine.body(body_size(request, engine.settings.max_body_bytes)):
         ticket = request.state.ticket = request.app.state.open_ticket()
-        with ticket.stage("read"):
+        with ticket.stage(Stage.READ):
             async with upload_limit(engine.settings.upload_timeout_s):
                 photo, fields = await read_photo(request, engine.settings.max_body_bytes)
         ticket.due_in(timeout_s)

@@ -27,7 +27,7 @@ def serve(settings: Settings) -> None:
     """Listen and serve until a signal says stop.
 
     Raises:
-        ManifestError, RuntimeProblem: there is nothing to serve with; it never listened.
+        ManifestError, StartRefused: there is nothing to serve with; it never listened.
     """
     configure_logs(settings.log_level)
     pipeline = open_pipeline(settings)  # here, where what it raises can be told in one line

@@ -30,7 +30,7 @@ from photo2cartoon.ground.machine import (
 from photo2cartoon.ground.settings import PREFIX, Settings, explain
 from photo2cartoon.runtime.checks import (
     Finding,
-    RuntimeProblem,
+    StartRefused,
     available_providers,
     choose_provider,
     driver_version,
@@ -156,7 +156,7 @@ def _check_runtime(report: Report) -> None:
     report.add("providers", ", ".join(available_providers()))
     try:
         provider, why = choose_provider(settings.provider, settings.device_id)
-    except RuntimeProblem:  # found above
+    except StartRefused:  # found above
         report.add("would use", f"none: {settings.provider} cannot work")
         return
     report.add("would use", f"{provider} ({why})")

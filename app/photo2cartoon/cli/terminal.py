@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from photo2cartoon.ground.settings import Settings, explain
 from photo2cartoon.pipeline.opening import open_pipeline
 from photo2cartoon.pipeline.pipeline import Pipeline
-from photo2cartoon.runtime.checks import RuntimeProblem
+from photo2cartoon.runtime.checks import StartRefused
 from photo2cartoon_models.manifest import ManifestError
 
 out = Console(highlight=False, soft_wrap=True)
@@ -35,7 +35,7 @@ def told_in_one_line() -> Iterator[None]:
     """Say why the models cannot be used, and exit with 2."""
     try:
         yield
-    except (ManifestError, RuntimeProblem) as error:
+    except (ManifestError, StartRefused) as error:
         err.print(str(error), markup=False, style="red")
         raise typer.Exit(2) from error
 

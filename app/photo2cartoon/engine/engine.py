@@ -49,7 +49,7 @@ class Engine:
 
         Raises:
             ManifestError: a model is missing, changed, or does not work.
-            RuntimeProblem: what the settings ask for does not run here.
+            StartRefused: what the settings ask for does not run here.
         """
         self.settings = settings
         self.draining = False

@@ -24,7 +24,7 @@ from photo2cartoon.ground.errors import (
     WouldBeLate,
 )
 from photo2cartoon.ground.forecast import RunningQuantile, RunningTime
-from photo2cartoon.ground.ticket import Abandoned, Ticket
+from photo2cartoon.ground.ticket import Abandoned, Stage, Ticket
 
 log = logging.getLogger("photo2cartoon.engine.lanes")
 
@@ -185,7 +185,7 @@ class Lanes:
             wait_s,
             wait_s + self.times.mean,
         )
-        ticket.at = "queue"
+        ticket.at = Stage.QUEUE
         with self._changed:
             self._waiting.append(job)
             self._changed.notify()
@@ -225,7 +225,7 @@ class Lanes:
 
     def _carry(self, job: _Job) -> None:
         start = time.perf_counter()
-        job.ticket.add("queue", start - job.since)
+        job.ticket.add(Stage.QUEUE, start - job.since)
         result: Any = None
         error: Exception | None = None
         try:

@@ -4,10 +4,25 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from enum import StrEnum
 from threading import Semaphore
 from typing import Any
 
 from photo2cartoon.ground.errors import DeadlinePassed
+
+
+class Stage(StrEnum):
+    """The stages of one photo, in order: in the log, in `Server-Timing`, metrics and traces."""
+
+    READ = "read"
+    QUEUE = "queue"
+    DECODE = "decode"
+    DETECT = "detect"
+    ALIGN = "align"
+    MATTE = "matte"
+    GENERATE = "generate"
+    COMPOSE = "compose"
+    ENCODE = "encode"
 
 
 class Abandoned(Exception):
@@ -29,8 +44,8 @@ class Ticket:
 
     def __init__(self, timeout_s: float | None = None) -> None:
         """Make it due in `timeout_s` seconds; None for never."""
-        self.seconds: dict[str, float] = {}
-        self.at = ""
+        self.seconds: dict[Stage, float] = {}
+        self.at = Stage.READ
         self.facts: dict[str, int] = {}
         self.core: Semaphore | None = None
         self.abandoned = False
@@ -61,23 +76,23 @@ class Ticket:
             raise DeadlinePassed
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Count the time inside to stage `name`, also when it ends in an error.
+    def stage(self, stage: Stage) -> Iterator[None]:
+        """Count the time inside to `stage`, also when it ends in an error.
 
         Raises:
             Abandoned, DeadlinePassed: as `check`.
         """
         self.check()
-        self.at = name
+        self.at = stage
         start = time.perf_counter()
         try:
             yield
         finally:
-            self.add(name, time.perf_counter() - start)
+            self.add(stage, time.perf_counter() - start)
 
-    def add(self, name: str, seconds: float) -> None:
-        """Add `seconds` to stage `name`."""
-        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+    def add(self, stage: Stage, seconds: float) -> None:
+        """Add `seconds` to `stage`."""
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
 
     def abandon(self) -> None:
         """Say that the caller has left. Any thread may."""
@@ -102,4 +117,4 @@ class Ticket:
 
     def milliseconds(self) -> dict[str, float]:
         """Return the stages' times in ms, rounded for a log line."""
-        return {name: round(seconds * 1000, 2) for name, seconds in self.seconds.items()}
+        return {stage.value: round(took * 1000, 2) for stage, took in self.seconds.items()}

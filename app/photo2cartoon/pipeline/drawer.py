@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photo2cartoon.ground.errors import UnusableOutput
-from photo2cartoon.ground.ticket import Ticket
+from photo2cartoon.ground.ticket import Stage, Ticket
 from photo2cartoon.pipeline.alignment import Alignment, Crop
 from photo2cartoon.pipeline.matte import predict_matte
 from photo2cartoon.runtime.network import Network
@@ -89,17 +89,17 @@ class StagedDrawer:
 
     def matte(self, image: Image, cut: Cut, ticket: Ticket) -> NDArray[np.float32]:
         """As `Drawer`."""
-        with ticket.stage("matte"):
+        with ticket.stage(Stage.MATTE):
             return predict_matte(self.matte_network, image, cut.alignment, cut.crop, ticket)
 
     def draw(self, image: Image, cut: Cut, ticket: Ticket) -> Drawing:
         """As `Drawer`."""
         matte = self.matte(image, cut, ticket)
-        with ticket.stage("compose"):
+        with ticket.stage(Stage.COMPOSE):
             tensor = to_tensor(composite(cut.crop.pixels, matte))
-        with ticket.stage("generate"):
+        with ticket.stage(Stage.GENERATE):
             output = self._generate(tensor, ticket)
-        with ticket.stage("compose"):
+        with ticket.stage(Stage.COMPOSE):
             return Drawing(to_image(output), matte)
 
     def _generate(self, tensor: NDArray[np.float32], ticket: Ticket) -> NDArray[np.float32]:
@@ -128,7 +128,7 @@ class FusedDrawer:
 
     def draw(self, image: Image, cut: Cut, ticket: Ticket) -> Drawing:  # noqa: ARG002
         """As `Drawer`."""
-        with ticket.stage("generate"):
+        with ticket.stage(Stage.GENERATE):
             inside = (cut.crop.inside * 255).astype(np.uint8)
             rgba = np.dstack((cut.crop.pixels, inside))[None]
             for _ in range(TRIES):

@@ -15,7 +15,7 @@ from photo2cartoon.pipeline.fuse import NotFusable, fuse
 from photo2cartoon.pipeline.pipeline import Pipeline
 from photo2cartoon.runtime.batcher import Batcher
 from photo2cartoon.runtime.binding import BoundNetwork, DeviceLost
-from photo2cartoon.runtime.checks import Finding, RuntimeProblem
+from photo2cartoon.runtime.checks import Finding, StartRefused
 from photo2cartoon.runtime.device import CPU, Device
 from photo2cartoon.runtime.network import Network, OnnxNetwork
 from photo2cartoon_models.manifest import (
@@ -37,7 +37,7 @@ def open_pipeline(settings: Settings) -> Pipeline:
 
     Raises:
         ManifestError: a model is missing, changed, or does not work.
-        RuntimeProblem: what the settings ask for does not run here.
+        StartRefused: what the settings ask for does not run here.
     """
     cv2.setNumThreads(1)  # requests run side by side; threads inside OpenCV would only compete
     device = Device.choose(settings)
@@ -54,12 +54,12 @@ def open_pipeline(settings: Settings) -> Pipeline:
         pipeline.warm_up()
     except (Exception, DeviceLost) as error:
         pipeline.close()
-        if not device.on_gpu or isinstance(error, ManifestError | RuntimeProblem):
+        if not device.on_gpu or isinstance(error, ManifestError | StartRefused):
             raise
         what = f"the first run on {device.execution_provider} failed"
         reason = str(error).strip().partition("\n")[0]
         remedy = "a smaller P2C_MAX_BATCH takes less memory; photo2cartoon doctor says more"
-        raise RuntimeProblem(Finding(f"{what}: {reason}", remedy)) from error
+        raise StartRefused(Finding(f"{what}: {reason}", remedy)) from error
     return pipeline
 
 
@@ -71,7 +71,7 @@ def open_detector(settings: Settings, manifest: dict[str, Model], device: Device
     time. SCRFD takes up to 10 GFLOP a photo and goes where the generator goes.
 
     Raises:
-        ManifestError, RuntimeProblem: as `open_pipeline`; PackError where it is the pack.
+        ManifestError, StartRefused: as `open_pipeline`; PackError where it is the pack.
     """
     mesh = OnnxNetwork(manifest["face_mesh"])
     if settings.detector == "embedded" or settings.insightface_pack is None:
@@ -90,7 +90,7 @@ def open_drawer(settings: Settings, manifest: dict[str, Model], device: Device) 
     """Load what draws: in stages on a CPU, as one graph on a GPU where that can be made.
 
     Raises:
-        ManifestError, RuntimeProblem: as `open_pipeline`.
+        ManifestError, StartRefused: as `open_pipeline`.
     """
     matte = load_model(settings.matte_model) if settings.matte_model else manifest["selfie"]
     generator = find_generator(manifest, settings.generator)
@@ -115,7 +115,7 @@ def open_fused(matte: Model, generator: Model, device: Device, largest: int) -> 
 
     Raises:
         NotFusable: there is no such graph.
-        ManifestError, RuntimeProblem: as `open_pipeline`.
+        ManifestError, StartRefused: as `open_pipeline`.
     """
     model, content = fuse(matte, generator)
     reference = BoundNetwork(model, CPU, content, 1)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from photo2cartoon.ground.errors import FaceTooSmall
 from photo2cartoon.ground.options import Options
-from photo2cartoon.ground.ticket import Ticket
+from photo2cartoon.ground.ticket import Stage, Ticket
 from photo2cartoon.pipeline.alignment import crop_face, estimate_alignment
 from photo2cartoon.pipeline.decode import decode_image, read_long_side
 from photo2cartoon.pipeline.drawer import Cut, Drawer, Drawing
@@ -101,7 +101,7 @@ class Pipeline:
         """
         options, ticket = options or Options(), ticket or Ticket()
         pictures = self.draw(photo, options, ticket)
-        with ticket.stage("encode"):
+        with ticket.stage(Stage.ENCODE):
             output_format = options.format or "png"
             return [encode_image(picture, output_format, options.quality) for picture in pictures]
 
@@ -109,7 +109,7 @@ class Pipeline:
         """As `cartoonize`, before encoding: `(H, W, 3)` RGB or, where transparent, `(H, W, 4)`."""
         image, cuts = self.find(photo, options, ticket)
         drawings = [self.drawer.draw(image, cut, ticket) for cut in cuts]
-        with ticket.stage("compose"):
+        with ticket.stage(Stage.COMPOSE):
             return finish(image, cuts, drawings, options)
 
     def prepare(
@@ -123,16 +123,16 @@ class Pipeline:
         """Decode a photo and cut out its chosen faces."""
         # A scene answers with the photo, so it is needed in full; else a smaller one will do.
         long_side = None if options.compose == "scene" else DETECTION_LONG_SIDE
-        with ticket.stage("decode"):
+        with ticket.stage(Stage.DECODE):
             image = decode_image(photo, self.max_pixels, long_side)
             ticket.facts["scale"] = _decode_scale(photo, image)
-        with ticket.stage("detect"):
+        with ticket.stage(Stage.DETECT):
             found = self.detector.detect(image, every=options.faces != "largest")
             ticket.facts["faces"] = len(found)
             faces = select_faces(found, options.faces)
-        with ticket.stage("decode"):
+        with ticket.stage(Stage.DECODE):
             image, faces = self._decode_finer(photo, image, faces)
-        with ticket.stage("align"):
+        with ticket.stage(Stage.ALIGN):
             return image, self._cut_faces(image, faces, every=options.faces == "all")
 
     def _cut_faces(self, image: Image, faces: list[Face], *, every: bool) -> list[Cut]:

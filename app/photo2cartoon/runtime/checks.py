@@ -43,7 +43,7 @@ class Finding:
     remedy: str
 
 
-class RuntimeProblem(Exception):
+class StartRefused(Exception):
     """The start is refused. The message is one line: what is wrong, then the remedy."""
 
     def __init__(self, finding: Finding) -> None:
@@ -103,11 +103,11 @@ def choose_provider(asked: str, device_id: int = 0) -> tuple[Provider, str]:
         The provider, and why it is that one, in words.
 
     Raises:
-        RuntimeProblem: it cannot work here. What was asked for is never replaced.
+        StartRefused: it cannot work here. What was asked for is never replaced.
     """
     problems = find_problems(asked, device_id)
     if problems:
-        raise RuntimeProblem(problems[0])
+        raise StartRefused(problems[0])
     if asked != "auto":
         return cast(Provider, asked), "asked for"
     if missing := find_problems("cuda", device_id):

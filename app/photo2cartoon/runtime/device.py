@@ -66,7 +66,7 @@ class Device:
         """Settle what the settings ask for.
 
         Raises:
-            RuntimeProblem: it cannot work here.
+            StartRefused: it cannot work here.
         """
         provider, why = choose_provider(settings.provider, settings.device_id)
         return cls(

@@ -69,7 +69,7 @@ class OnnxNetwork:
 
         Raises:
             ManifestError: file and entry differ: digest, tensor names, element types or shapes.
-            RuntimeProblem: it does not run on `device`.
+            StartRefused: it does not run on `device`.
         """
         self.model = model
         content = model.read_verified() if content is None else content

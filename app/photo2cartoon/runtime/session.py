@@ -15,7 +15,7 @@ import onnxruntime
 from photo2cartoon.runtime.checks import (
     EXECUTION_PROVIDERS,
     Finding,
-    RuntimeProblem,
+    StartRefused,
     preload_libraries,
 )
 from photo2cartoon.runtime.device import Device, Shapes
@@ -50,7 +50,7 @@ def open_session(
             do; ONNX Runtime would warn of every one of every run.
 
     Raises:
-        RuntimeProblem: it would not run there, or not all of its arithmetic would.
+        StartRefused: it would not run there, or not all of its arithmetic would.
     """
     if device.on_gpu:
         preload_libraries()
@@ -75,7 +75,7 @@ def check_placement(session: onnxruntime.InferenceSession, name: str, device: De
     """Hold a session to a GPU.
 
     Raises:
-        RuntimeProblem: it lies elsewhere, or some of its arithmetic does.
+        StartRefused: it lies elsewhere, or some of its arithmetic does.
     """
     wanted, found = device.execution_provider, session.get_providers()
     if wanted not in found:
@@ -135,6 +135,6 @@ def _options(device: Device, loose: bool) -> onnxruntime.SessionOptions:
     return options
 
 
-def _refusal(name: str, what: str) -> RuntimeProblem:
+def _refusal(name: str, what: str) -> StartRefused:
     remedy = "photo2cartoon doctor says more; P2C_PROVIDER=cpu does without a GPU"
-    return RuntimeProblem(Finding(f"model {name}: {what}", remedy))
+    return StartRefused(Finding(f"model {name}: {what}", remedy))

@@ -29,7 +29,7 @@ from prometheus_client.registry import Collector
 
 from photo2cartoon.engine.engine import Engine
 from photo2cartoon.ground.errors import Problem
-from photo2cartoon.ground.ticket import Ticket
+from photo2cartoon.ground.ticket import Stage, Ticket
 from photo2cartoon.runtime.batcher import BUCKETS, Batcher
 from photo2cartoon.runtime.gpu import read_gpu
 
@@ -40,7 +40,6 @@ CLIENT_LEFT = 499  # nginx's code, in log and metrics only: nobody is there to b
 STATUSES = sorted({200, 304, CLIENT_LEFT, *(kind.status for kind in Problem.__subclasses__())})
 CODES = sorted(kind.code for kind in Problem.__subclasses__())
 SHED = ("overloaded", "would_be_late", "draining", "deadline_passed", "upload_timeout")
-STAGES = ["read", "queue", "decode", "detect", "align", "matte", "generate", "compose", "encode"]
 SCALES = (1, 2, 4, 8)
 # 1 ms to 19 s, each 1.6 times the last: a quantile is within a quarter of the truth.
 TIME_BUCKETS = tuple(round(0.001 * 1.6**k, 6) for k in range(22))
@@ -109,10 +108,10 @@ class Metrics:
             for route in (*PHOTO_ROUTES, OTHER)
             for outcome in sorted(set(map(outcome_of, STATUSES)))
         }
-        self._stages = {stage: stages.labels(stage) for stage in STAGES}
+        self._stages = {stage: stages.labels(stage) for stage in Stage}
         self._errors = {code: errors.labels(code) for code in CODES}
         self._shed = {reason: shed.labels(reason) for reason in SHED}
-        self._cancelled = {stage: cancelled.labels(stage) for stage in STAGES}
+        self._cancelled = {stage: cancelled.labels(stage) for stage in Stage}
         self._scales = {scale: scales.labels(str(scale)) for scale in SCALES}
 
     def _histogram(self, name: str, text: str, *labels: str) -> Histogram:
@@ -133,9 +132,9 @@ class Metrics:
         if child := self._shed.get(code):
             child.inc()
 
-    def left(self, at: str) -> None:
+    def left(self, at: Stage) -> None:
         """Count one photo whose caller left, by the stage it was in."""
-        self._cancelled[at if at in self._cancelled else "read"].inc()
+        self._cancelled[at].inc()
 
     def photo(self, ticket: Ticket) -> None:
         """Count what a photo's ticket says: the stages' times, faces, decode scale."""

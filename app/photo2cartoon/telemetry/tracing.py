@@ -13,7 +13,7 @@ from typing import Any
 from fastapi.telemetry import TelemetryConfig
 from opentelemetry import context, propagate, trace
 
-from photo2cartoon.ground.ticket import Ticket
+from photo2cartoon.ground.ticket import Stage, Ticket
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 UNTRACED = ("/livez", "/readyz", "/metrics")
@@ -65,12 +65,12 @@ class TracedTicket(Ticket):
         self._context = context.get_current()
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        with tracer.start_as_current_span(name, self._context), super().stage(name):
+    def stage(self, stage: Stage) -> Iterator[None]:
+        with tracer.start_as_current_span(stage, self._context), super().stage(stage):
             yield
 
-    def add(self, name: str, seconds: float) -> None:
-        if name == "queue":  # the one stage that is only known when it is over
+    def add(self, stage: Stage, seconds: float) -> None:
+        if stage is Stage.QUEUE:  # the one stage that is only known when it is over
             start = time.time_ns() - round(seconds * 1e9)
-            tracer.start_span(name, self._context, start_time=start).end()
-        super().add(name, seconds)
+            tracer.start_span(stage, self._context, start_time=start).end()
+        super().add(stage, seconds)

@@ -24,7 +24,7 @@ from photo2cartoon.pipeline.pipeline import Pipeline
 from photo2cartoon.runtime import binding
 from photo2cartoon.runtime import session as session_module
 from photo2cartoon.runtime.binding import BoundNetwork
-from photo2cartoon.runtime.checks import RuntimeProblem
+from photo2cartoon.runtime.checks import StartRefused
 from photo2cartoon.runtime.device import Device, Shapes
 from photo2cartoon.runtime.network import Array
 from tests.app.engine.test_engine import cartoonize_many
@@ -131,7 +131,7 @@ def test_a_first_run_that_fails_is_told_in_one_line(
         raise RuntimeError("Failed to allocate memory for requested buffer\nof size 9")
 
     monkeypatch.setattr(BoundNetwork, "run", run)
-    with pytest.raises(RuntimeProblem) as caught:
+    with pytest.raises(StartRefused) as caught:
         open_pipeline(Settings())
     message = str(caught.value)
     assert "the first run on CUDAExecutionProvider failed: Failed to allocate memory" in message

@@ -22,7 +22,7 @@ from photo2cartoon.ground.errors import (
     WouldBeLate,
 )
 from photo2cartoon.ground.machine import available_cores
-from photo2cartoon.ground.ticket import Ticket
+from photo2cartoon.ground.ticket import Stage, Ticket
 
 pytestmark = pytest.mark.anyio
 
@@ -261,10 +261,10 @@ async def test_a_caller_that_leaves_stops_its_work_at_the_next_stage() -> None:
     gate, stages, ticket = Gate(), list[str](), Ticket()
 
     def work() -> None:
-        with ticket.stage("first"):
+        with ticket.stage(Stage.DECODE):
             stages.append("first")
             gate()
-        with ticket.stage("second"):
+        with ticket.stage(Stage.DETECT):
             stages.append("second")
 
     leaving = asyncio.create_task(lanes.run(work, ticket))
@@ -274,7 +274,7 @@ async def test_a_caller_that_leaves_stops_its_work_at_the_next_stage() -> None:
     gate.opened.set()
     assert await lanes.run(lambda: "free", Ticket()) == "free"
     assert stages == ["first"]
-    assert ticket.at == "first"
+    assert ticket.at is Stage.DECODE
     lanes.close()
 
 

@@ -5,15 +5,15 @@ from concurrent.futures import CancelledError, Future
 import pytest
 
 from photo2cartoon.ground.errors import DeadlinePassed
-from photo2cartoon.ground.ticket import Abandoned, Ticket
+from photo2cartoon.ground.ticket import Abandoned, Stage, Ticket
 
 
 def test_times_add_up_by_stage_in_order() -> None:
     ticket = Ticket()
-    for name in ("decode", "detect", "decode"):
-        with ticket.stage(name):
+    for stage in (Stage.DECODE, Stage.DETECT, Stage.DECODE):
+        with ticket.stage(stage):
             pass
-    with pytest.raises(ValueError, match="poison"), ticket.stage("matte"):
+    with pytest.raises(ValueError, match="poison"), ticket.stage(Stage.MATTE):
         raise ValueError("poison")
     assert list(ticket.seconds) == ["decode", "detect", "matte"]
     assert all(ms >= 0 for ms in ticket.milliseconds().values())
@@ -27,11 +27,11 @@ def test_a_ticket_without_a_deadline_is_never_late() -> None:
 
 def test_no_stage_begins_after_the_deadline_or_for_nobody() -> None:
     late, left = Ticket(), Ticket()
-    with late.stage("decode"):
+    with late.stage(Stage.DECODE):
         late.due_in(0)  # passes meanwhile: what has begun ends
     left.abandon()
     for ticket, error in ((late, DeadlinePassed), (left, Abandoned)):
-        with pytest.raises(error), ticket.stage("generate"):
+        with pytest.raises(error), ticket.stage(Stage.GENERATE):
             pytest.fail("it began")
         assert "generate" not in ticket.seconds
 

@@ -11,7 +11,7 @@ import pytest
 
 from photo2cartoon.runtime import checks as runtime
 from photo2cartoon.runtime import gpu
-from photo2cartoon.runtime.checks import Finding, RuntimeProblem, choose_provider, find_problems
+from photo2cartoon.runtime.checks import Finding, StartRefused, choose_provider, find_problems
 
 GPU_WHEEL = {"onnxruntime-gpu": "1.31.1"}
 CUDA = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
@@ -85,7 +85,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 def refusal(asked: str, device_id: int = 0) -> str:
-    with pytest.raises(RuntimeProblem) as caught:
+    with pytest.raises(StartRefused) as caught:
         choose_provider(asked, device_id)
     message = str(caught.value)
     assert "\n" not in message
@@ -206,6 +206,6 @@ def test_this_installation_has_one_runtime() -> None:
 
 
 def test_a_problem_reads_as_a_sentence_and_its_remedy() -> None:
-    assert str(RuntimeProblem(Finding("it rains", "take an umbrella"))) == (
+    assert str(StartRefused(Finding("it rains", "take an umbrella"))) == (
         "it rains: take an umbrella"
     )

@@ -10,7 +10,7 @@ import pytest
 
 from photo2cartoon.runtime import device as device_module
 from photo2cartoon.runtime import session as session_module
-from photo2cartoon.runtime.checks import RuntimeProblem
+from photo2cartoon.runtime.checks import StartRefused
 from photo2cartoon.runtime.device import CPU, Device, Shapes
 from photo2cartoon.runtime.gpu import Gpu
 from photo2cartoon.runtime.network import OnnxNetwork
@@ -59,7 +59,7 @@ def fake(monkeypatch: pytest.MonkeyPatch, session: Any) -> list[Any]:
 def test_a_session_silently_placed_on_the_cpu_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     # What ONNX Runtime does where CUDA's libraries do not load: a warning, then this.
     asked = fake(monkeypatch, FakeSession(["CPUExecutionProvider"], {}))
-    with pytest.raises(RuntimeProblem) as caught:
+    with pytest.raises(StartRefused) as caught:
         open_session(b"", "selfie", CUDA)
     assert str(caught.value) == (
         "model selfie: ONNX Runtime put it on CPUExecutionProvider, not on CUDAExecutionProvider: "
@@ -70,16 +70,16 @@ def test_a_session_silently_placed_on_the_cpu_is_caught(monkeypatch: pytest.Monk
 
 def test_a_real_session_of_this_cpu_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     session = open_session(SELFIE.read_verified(), "selfie", CPU)
-    with pytest.raises(RuntimeProblem, match="put it on CPUExecutionProvider"):
+    with pytest.raises(StartRefused, match="put it on CPUExecutionProvider"):
         check_placement(session, "selfie", CUDA)
     monkeypatch.setattr(session, "get_providers", lambda: BOTH)
-    with pytest.raises(RuntimeProblem, match="CUDAExecutionProvider got none of its nodes"):
+    with pytest.raises(StartRefused, match="CUDAExecutionProvider got none of its nodes"):
         check_placement(session, "selfie", CUDA)
 
 
 def test_arithmetic_on_the_cpu_beside_a_gpu_is_caught() -> None:
     nodes = {"CUDAExecutionProvider": ["Conv"] * 50, "CPUExecutionProvider": ["Conv", "Shape"]}
-    with pytest.raises(RuntimeProblem, match=r"1 nodes would compute on the CPU \(1 Conv\)"):
+    with pytest.raises(StartRefused, match=r"1 nodes would compute on the CPU \(1 Conv\)"):
         check_placement(FakeSession(BOTH, nodes), "generator", CUDA)
 
 
@@ -96,17 +96,17 @@ def test_tensorrt_may_leave_nodes_to_cuda_but_not_to_the_cpu() -> None:
     tensorrt = Device("tensorrt")
     chain = ["TensorrtExecutionProvider", *BOTH]
     check_placement(FakeSession(chain, {chain[0]: ["Conv"], chain[1]: ["Pad"]}), "x", tensorrt)
-    with pytest.raises(RuntimeProblem, match="1 Pad"):
+    with pytest.raises(StartRefused, match="1 Pad"):
         check_placement(FakeSession(chain, {chain[0]: ["Conv"], chain[2]: ["Pad"]}), "x", tensorrt)
-    with pytest.raises(RuntimeProblem, match="TensorrtExecutionProvider got none"):
+    with pytest.raises(StartRefused, match="TensorrtExecutionProvider got none"):
         check_placement(FakeSession(chain, {chain[1]: ["Conv"]}), "x", tensorrt)
-    with pytest.raises(RuntimeProblem, match="not on TensorrtExecutionProvider"):
+    with pytest.raises(StartRefused, match="not on TensorrtExecutionProvider"):
         check_placement(FakeSession(BOTH, {}), "x", tensorrt)
 
 
 def test_what_cuda_says_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     fake(monkeypatch, RuntimeError("CUDA failure 100: no CUDA-capable device is detected\nmore"))
-    with pytest.raises(RuntimeProblem) as caught:
+    with pytest.raises(StartRefused) as caught:
         open_session(b"", "selfie", CUDA)
     message = str(caught.value)
     assert "no session with CUDAExecutionProvider: CUDA failure 100" in message
@@ -163,7 +163,7 @@ def test_engines_are_kept_by_gpu_versions_and_model(
 
     (tmp_path / "file").write_text("")
     device = replace(device, engine_cache=tmp_path / "file")
-    with pytest.raises(RuntimeProblem, match="cannot make the folder"):
+    with pytest.raises(StartRefused, match="cannot make the folder"):
         open_session(b"", "style-0123", device)
 
 

@@ -12,11 +12,12 @@ from starlette.testclient import TestClient
 from photo2cartoon.api.app import create_app
 from photo2cartoon.engine.engine import Engine
 from photo2cartoon.ground.settings import Settings
+from photo2cartoon.ground.ticket import Stage, Ticket
 from photo2cartoon.pipeline.opening import open_pipeline
 from photo2cartoon.pipeline.pipeline import Pipeline
 from photo2cartoon.runtime.device import Device
 from photo2cartoon.runtime.gpu import Gpu
-from photo2cartoon.telemetry.metrics import CODES, STAGES, TIME_BUCKETS, Metrics, outcome_of
+from photo2cartoon.telemetry.metrics import CODES, TIME_BUCKETS, Metrics, outcome_of
 from tests.app.api.test_batch import photos
 from tests.app.api.test_routes import PNG, engine_of, picture, upload
 from tests.conftest import PHOTO
@@ -55,7 +56,7 @@ def test_a_served_photo_is_counted_with_its_stages(client: TestClient, photo: by
     assert counted == {
         "p2c_requests_total|200|ok|/cartoonize": 1,
         "p2c_request_duration_seconds_count|ok|/cartoonize": 1,
-        **{f"p2c_stage_duration_seconds_count|{stage}": 1 for stage in STAGES},
+        **{f"p2c_stage_duration_seconds_count|{stage}": 1 for stage in Stage},
         "p2c_faces_count": 1,
         "p2c_decode_scale_total|1": 1,
     }
@@ -194,3 +195,16 @@ def test_the_memory_of_the_gpu_is_told_where_one_draws(
         "photo2cartoon.telemetry.metrics.read_gpu", lambda _: None
     )  # no NVML: nothing is made up
     assert not [name for name in scrape(client) if "gpu" in name]
+
+
+def test_every_stage_that_a_ticket_can_name_has_its_series() -> None:
+    metrics, ticket = Metrics(), Ticket()
+    for stage in Stage:
+        with ticket.stage(stage):
+            pass
+        metrics.left(stage)
+    metrics.photo(ticket)
+    for stage in Stage:
+        for name in ("p2c_stage_duration_seconds_count", "p2c_cancelled_total"):
+            label = "at" if "cancelled" in name else "stage"
+            assert metrics.registry.get_sample_value(name, {label: stage}) == 1

@@ -51,7 +51,7 @@ class ScrfdFinder:
 
         Raises:
             PackError: insightface is not installed, or cannot make anything of the model.
-            ManifestError, RuntimeProblem: as `OnnxNetwork`.
+            ManifestError, StartRefused: as `OnnxNetwork`.
         """
         network = OnnxNetwork(model, device, loose=True)
         self.networks = (network,)
@@ -104,7 +104,7 @@ class Landmarks106:
 
         Raises:
             PackError: insightface is not installed, or cannot make anything of the model.
-            ManifestError, RuntimeProblem: as `OnnxNetwork`.
+            ManifestError, StartRefused: as `OnnxNetwork`.
         """
         self.network = OnnxNetwork(model, device)
         self._model = _model_zoo().Landmark(
