@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.places import ROOT
 
 PACKAGES = (ROOT / "app" / "photo2cartoon", ROOT / "models" / "photo2cartoon_models")
 FILES = [path for package in PACKAGES for path in sorted(package.rglob("*.py"))]

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from photo2cartoon.ground.settings import Settings
-from tests.conftest import PHOTO, ROOT, Server
+from tests.places import PHOTO, ROOT
+from tests.server import Server
 
 README = (ROOT / "README.md").read_text()
 COMMANDS = [

@@ -15,7 +15,7 @@ import yaml
 
 from photo2cartoon.api.server import LAST_JOBS_S
 from photo2cartoon.ground.settings import Settings
-from tests.conftest import ROOT
+from tests.places import ROOT
 from tests.pod_security import our_violations, pod_specs, violations
 
 CLOSE_S = 10  # photo2cartoon.engine.lanes.Lanes.close waits that long for threads

@@ -21,7 +21,8 @@ import pytest
 from PIL import Image
 
 from photo2cartoon.pipeline.pipeline import Pipeline
-from tests.conftest import ROOT, Server
+from tests.places import ROOT
+from tests.server import Server
 
 # Runs the server where any temporary file on disk is an error.
 NO_TEMP_FOLDER = """

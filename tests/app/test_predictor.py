@@ -11,7 +11,7 @@ from PIL import ExifTags, Image
 from photo2cartoon import Photo2CartoonPredictor
 from photo2cartoon.ground.errors import NoFaceFound
 from photo2cartoon_models.manifest import ManifestError, load_manifest
-from tests.conftest import PHOTO
+from tests.places import PHOTO
 
 
 @pytest.fixture(scope="module")

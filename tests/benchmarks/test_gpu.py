@@ -16,7 +16,7 @@ from photo2cartoon.ground.settings import GENERATOR
 from photo2cartoon.runtime.checks import StartRefused
 from photo2cartoon.runtime.device import CPU, Device
 from photo2cartoon_models.manifest import load_manifest
-from tests.conftest import PHOTO
+from tests.places import PHOTO
 
 EMBEDDED = load_manifest()[GENERATOR]
 

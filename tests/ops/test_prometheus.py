@@ -18,9 +18,10 @@ import httpx2
 import pytest
 import yaml
 
-from tests.conftest import ROOT, Server
 from tests.monitoring import alerts, dashboard, fill_in, panel_queries, records
 from tests.ops.prometheus import MINUTE_S, Prometheus, free_port, quicken, wait_for
+from tests.places import ROOT
+from tests.server import Server
 from tests.test_server import KILL_A_LANE
 
 CALLERS = 40

@@ -24,7 +24,7 @@ from photo2cartoon.cli.bulk import (
 from photo2cartoon.cli.main import commands
 from photo2cartoon.ground.options import Options
 from photo2cartoon.pipeline.pipeline import Pipeline
-from tests.conftest import ROOT
+from tests.places import ROOT
 
 
 @pytest.fixture

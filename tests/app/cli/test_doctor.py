@@ -17,8 +17,9 @@ from photo2cartoon.ground.machine import MIB, memory_limit, total_memory, who_li
 from photo2cartoon.ground.settings import GENERATOR
 from photo2cartoon.runtime import checks as runtime
 from photo2cartoon_models.manifest import load_manifest
-from tests.conftest import ROOT, Server
 from tests.packs import write_detector
+from tests.places import ROOT
+from tests.server import Server
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ from photo2cartoon.ground.settings import Settings
 from photo2cartoon.ground.ticket import Ticket
 from photo2cartoon.pipeline.opening import open_pipeline
 from photo2cartoon.pipeline.pipeline import Pipeline
-from tests.conftest import ROOT
+from tests.places import ROOT
 
 PNG = Options(format="png")
 

@@ -28,7 +28,7 @@ from photo2cartoon.runtime.checks import StartRefused
 from photo2cartoon.runtime.device import Device, Shapes
 from photo2cartoon.runtime.network import Array
 from tests.app.engine.test_engine import cartoonize_many
-from tests.conftest import ROOT
+from tests.places import ROOT
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,6 @@
 
 import contextlib
 import io
-import struct
-import zlib
 
 import numpy as np
 import pytest
@@ -12,31 +10,17 @@ from PIL import ExifTags, Image, ImageCms, ImageFile
 
 from photo2cartoon.ground.errors import Problem, TooManyPixels, UndecodableImage, UnsupportedFormat
 from photo2cartoon.pipeline.decode import decode_image, read_long_side, sniff_format
-from tests.conftest import ROOT
+from tests.app.pipeline.pictures import corners, png_header, quarters
+from tests.places import ROOT
 
 LIMIT = 50_000_000
 HEIC = ROOT / "tests" / "data" / "corners.heic"
-
-
-def corners(width: int = 64, height: int = 48) -> Image.Image:
-    """Red, green, blue, white in the four quarters, in reading order."""
-    image = Image.new("RGB", (width, height))
-    for k, colour in enumerate([(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)]):
-        image.paste(colour, (k % 2 * width // 2, k // 2 * height // 2, width, height))
-    image.paste((0, 0, 255), (0, height // 2, width // 2, height))
-    return image
 
 
 def encoded(image: Image.Image, name: str = "PNG", **options: object) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, name, **options)
     return buffer.getvalue()
-
-
-def quarters(pixels: NDArray[np.uint8]) -> list[tuple[int, ...]]:
-    height, width = pixels.shape[:2]
-    places = [(y, x) for y in (height // 4, height * 3 // 4) for x in (width // 4, width * 3 // 4)]
-    return [tuple(np.round(pixels[place] / 255).astype(int) * 255) for place in places]
 
 
 @pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF", "GIF", "BMP", "HEIC"])
@@ -227,20 +211,6 @@ def test_damaged_files_never_raise_anything_but_a_problem(name: str) -> None:
             damaged[place] = rng.integers(0, 256)
         with contextlib.suppress(Problem):
             decode_image(bytes(damaged), 1_000_000)
-
-
-def png_header(width: int, height: int) -> bytes:
-    """A PNG whose header promises a picture of this size; its data is one short block."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        checked = kind + data
-        return struct.pack(">I", len(data)) + checked + struct.pack(">I", zlib.crc32(checked))
-
-    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
-    data = zlib.compress(bytes((width + 7) // 8 * 8 + 1))
-    return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
-    )
 
 
 @pytest.fixture

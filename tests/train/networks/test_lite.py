@@ -20,7 +20,7 @@ from photo2cartoon_models.readers.weights_error import WeightsError
 from photo2cartoon_models.train import main
 from tests.train import toy
 from tests.train.nets import noise
-from tests.train.training.test_resume import configured, into
+from tests.train.toy import configured, into
 
 pytestmark = pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec:FutureWarning")
 

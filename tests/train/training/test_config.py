@@ -18,7 +18,7 @@ from photo2cartoon_models.training.config import (
     load_config,
     parse_config,
 )
-from tests.conftest import ROOT
+from tests.places import ROOT
 
 
 def test_every_shipped_file_is_right() -> None:

@@ -17,7 +17,7 @@ from photo2cartoon_models.readers.weights import read_checkpoint
 from photo2cartoon_models.train import main
 from photo2cartoon_models.training.checkpoint import read_run
 from tests.train import files, nets, toy
-from tests.train.training.test_resume import configured, into
+from tests.train.toy import configured, into
 
 
 @pytest.fixture(scope="module")

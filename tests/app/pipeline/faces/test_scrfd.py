@@ -37,8 +37,8 @@ from photo2cartoon.pipeline.faces.scrfd import (
 )
 from photo2cartoon.pipeline.opening import open_pipeline
 from photo2cartoon.pipeline.pipeline import Pipeline
-from tests.conftest import PHOTO
 from tests.packs import HALF_BOX, MARK, write_detector, write_landmarks
+from tests.places import PHOTO
 
 Image = NDArray[np.uint8]
 Open = Callable[..., Pipeline]
