@@ -162,12 +162,13 @@ def test_the_driver_is_read_without_nvml(tmp_path: Path, monkeypatch: pytest.Mon
     file = tmp_path / "version"
     monkeypatch.setattr(gpu, "DRIVER_FILE", file)
     assert runtime.driver_version() is None
-    for text in (
-        "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 01:15:15 UTC 2023",
-        "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.65.06  Release Build",
+    for module, version in (
+        ("x86_64 Kernel Module  535.104.05  Sat Aug 19 01:15:15 UTC 2023", "535.104.05"),
+        ("Open Kernel Module for x86_64  580.65.06  Release Build", "580.65.06"),
     ):
-        file.write_text(f"{text}\nGCC version:  gcc version 12.3.0 (Ubuntu 12.3.0-1)\n")
-        assert runtime.driver_version() in ("535.104.05", "580.65.06")
+        compiler = "GCC version:  gcc version 12.3.0 (Ubuntu 12.3.0-1)"
+        file.write_text(f"NVRM version: NVIDIA UNIX {module}\n{compiler}\n")
+        assert runtime.driver_version() == version
     assert gpu.count_gpus() is None
     assert gpu.read_gpu(0) is None
 
