@@ -14,6 +14,7 @@ from tests.places import ROOT
 PACKAGES = (ROOT / "app" / "photo2cartoon", ROOT / "models" / "photo2cartoon_models")
 FILES = [path for package in PACKAGES for path in sorted(package.rglob("*.py"))]
 COMMANDS = sorted((PACKAGES[0] / "cli").glob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
 SHARED = {"photo2cartoon_models.manifest", "photo2cartoon_models.preprocess"}
 
 
@@ -55,3 +56,10 @@ def test_no_drawers() -> None:
     drawer = re.compile(r"utils?|helpers?|common|base|managers?|services?|misc")
     for path in FILES:
         assert not drawer.fullmatch(path.stem)
+
+
+def test_tests_share_rooms_and_not_each_other() -> None:
+    """What two tests need stands in a module of its own; a conftest holds fixtures only."""
+    shared = re.compile(r"tests\.(.*\.)?(test_\w+|conftest)")
+    found = {path: {name for name in imports(path) if shared.fullmatch(name)} for path in TESTS}
+    assert {str(path): names for path, names in found.items() if names} == {}
