@@ -182,7 +182,7 @@ class EngineCollector(Collector):
             ),
             ("p2c_inflight", "Photos on a lane.", lanes.running),
             ("p2c_lanes", "Photos that are worked on at the same time at most.", lanes.threads),
-            ("p2c_body_bytes", "Bytes of all bodies at hand.", engine.body_bytes),
+            ("p2c_body_bytes", "Bytes of all bodies at hand.", engine.held_bytes),
             ("p2c_alive", "1 while every thread that works is alive.", engine.alive),
             ("p2c_ready", "1 while the service takes work.", engine.alive and not engine.draining),
         ):
