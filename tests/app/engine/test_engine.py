@@ -1,9 +1,11 @@
 """The engine on the real models: what decides the bytes of an answer, and what must not."""
 
 import asyncio
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
@@ -96,3 +98,11 @@ def test_the_etag_knows_the_installed_version(monkeypatch: pytest.MonkeyPatch) -
 
 def test_the_installed_version_is_the_projects() -> None:
     assert f'\nversion = "{version("photo2cartoon")}"\n' in (ROOT / "pyproject.toml").read_text()
+
+
+def test_the_engine_knows_no_http() -> None:
+    words = re.compile(r"header|request|response|http|if-none-match|status", re.IGNORECASE)
+    files = list(Path(etag.__file__).parent.glob("*.py"))
+    assert len(files) > 3
+    for file in files:
+        assert not words.findall(file.read_text()), file.name
