@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from photo2cartoon.cli import main as cli
+from photo2cartoon.cli import terminal
 from photo2cartoon_models.manifest import (
     MANIFEST_PATH,
     ManifestError,
@@ -22,8 +23,9 @@ from photo2cartoon_models.pull import Pulled, PullError
 RUN = CliRunner()
 
 
-def test_list_names_every_file() -> None:
-    result = RUN.invoke(cli.commands, ["models", "list"], env={"COLUMNS": "300"})
+def test_list_names_every_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(terminal.out, "width", 300)  # whatever COLUMNS was when it was made
+    result = RUN.invoke(cli.commands, ["models", "list"])
     assert result.exit_code == 0
     for name in [*load_manifest(), *load_published()]:
         assert name in result.stdout
