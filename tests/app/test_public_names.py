@@ -83,7 +83,7 @@ def test_every_problem_that_a_photo_can_meet_is_public() -> None:
 def test_importing_the_package_loads_nothing_heavy() -> None:
     done = call("import sys, photo2cartoon; print(*sys.modules)")
     loaded = {module.partition(".")[0] for module in done.stdout.split()}
-    assert loaded - sys.stdlib_module_names - {"site", "__editables__"} >= {"photo2cartoon"}
+    assert "photo2cartoon" in loaded
     assert not loaded & {"numpy", "cv2", "PIL", "pydantic", "onnxruntime", "photo2cartoon_models"}
     assert "importlib.metadata" not in done.stdout.split()
 
