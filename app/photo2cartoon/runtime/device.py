@@ -23,7 +23,7 @@ class Shapes:
         name: of the input.
         rest: its other sizes.
         largest: largest batch.
-        half: whether the model has float16 in it.
+        half: whether the model computes in float16 (`Model.precision`).
     """
 
     name: str
