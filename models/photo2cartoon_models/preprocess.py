@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 WHITE = (255, 255, 255)
+BAND_PX = 1 << 16  # pixels composited at once: their float32 values stay in the cache
 GOLDEN_TOLERANCE = 2 / 255  # of a tensor's range: two grey levels; kernels differ between machines
 GOLDEN_NUMBERS = 64
 FREE_SIZES = {"N": 1, "H": 256, "W": 256}  # of the self test's input
@@ -23,25 +24,37 @@ PROBE_ELLIPSES = (  # centre, radii, colour; px of a picture of 256 x 256: x, y,
 
 def composite(
     foreground: NDArray[np.uint8] | NDArray[np.float32],
-    alpha: NDArray[np.float32],
+    alpha: NDArray[np.uint8] | NDArray[np.float32],
     background: tuple[int, int, int] = WHITE,
 ) -> NDArray[np.uint8]:
     """Lay `foreground` over one colour.
 
-    `foreground * alpha + background * (1 - alpha)`, truncated to whole grey levels as upstream
-    does for its output. Upstream does not truncate before the generator; we do, so that a
+    `foreground * alpha + background * (1 - alpha)` in float32, truncated to whole grey levels as
+    upstream does for its output. Upstream does not truncate before the generator; we do, so that a
     prepared photo written to a file for training is exactly what serving feeds.
+
+    Everything that numpy lays on white goes through here. Where numpy cannot be, the same formula
+    stands in torch (`training.augment.on_white`, which does not truncate: its pictures are never
+    bytes; `conversion.pixels`) and as ONNX nodes (`photo2cartoon.pipeline.fuse`);
+    `tests/train/test_composite.py` holds them to this one.
 
     Args:
         foreground: `(H, W, 3)`, RGB, 0..255.
-        alpha: `(H, W)`, float32, 0 (background) .. 1 (foreground).
+        alpha: `(H, W)`, 0 (background) .. 1 (foreground) in float32, or 0..255 in uint8.
         background: RGB, 0..255.
 
     Returns:
         `(H, W, 3)` uint8, RGB.
     """
-    weight = alpha[:, :, None]
-    return (foreground * weight + np.array(background, np.float32) * (1 - weight)).astype(np.uint8)
+    colour = np.array(background, np.float32)
+    opaque = np.float32(255 if alpha.dtype == np.uint8 else 1)
+    laid = np.empty(foreground.shape, np.uint8)
+    rows = max(1, BAND_PX // foreground.shape[1])
+    for top in range(0, len(laid), rows):
+        band = slice(top, top + rows)
+        weight = alpha[band, :, None].astype(np.float32) / opaque
+        laid[band] = foreground[band] * weight + colour * (1 - weight)
+    return laid
 
 
 def to_tensor(image: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, ImageOps
 
 from photo2cartoon.ground.errors import TooManyPixels, UndecodableImage, UnsupportedFormat
-from photo2cartoon_models.preprocess import WHITE
+from photo2cartoon_models.preprocess import composite
 
 FORMATS: Final = "JPEG, PNG, WebP, HEIC, AVIF, TIFF, GIF or BMP"
 MAGIC = {
@@ -151,9 +151,8 @@ def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
         return _from_deep_gray(np.asarray(image))
     profile = image.info.get("icc_profile")
     if image.has_transparency_data:
-        layers = image.convert("RGBA")
-        background = Image.new("RGBA", image.size, (*WHITE, 255))
-        image = Image.alpha_composite(background, layers).convert("RGB")
+        rgba = np.asarray(image.convert("RGBA"))
+        image = Image.fromarray(composite(rgba[:, :, :3], rgba[:, :, 3]))
     elif image.mode in ("1", "P", "YCbCr", "HSV"):
         image = image.convert("RGB")
     image = _to_srgb(image, profile)
