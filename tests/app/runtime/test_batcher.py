@@ -1,4 +1,4 @@
-"""The policy of batches, on a network of whose every run the test decides."""
+"""The batching policy, on a network whose every run the test controls."""
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
