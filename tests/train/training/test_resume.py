@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -130,11 +129,9 @@ def test_a_spent_budget_ends_with_a_checkpoint(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = configured("fast", data, tmp_path)
-    start = time.monotonic()
     code = main([*arguments, *into(tmp_path / "run"), "--max-minutes", "0.001",
                  "-o", "stages.1.iterations=100000"])  # fmt: skip
     assert code == 0
-    assert time.monotonic() - start < 60
     assert "time is up after step 1;" in capsys.readouterr().out
 
 
