@@ -18,6 +18,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from photo2cartoon.pipeline.matte import EMBEDDED_SIZE
 from photo2cartoon_models.manifest import ManifestError, Model, TensorContract
@@ -127,7 +128,7 @@ def _opset(model: "onnx.ModelProto") -> int:
     return next(int(o.version) for o in model.opset_import if o.domain == "")
 
 
-class _Part:
+class Part:
     """Nodes in the order in which they run, and the constants they read."""
 
     def __init__(self, prefix: str) -> None:
@@ -143,22 +144,22 @@ class _Part:
         self.nodes.append(onnx.helper.make_node(op, list(inputs), [output], **attributes))
         return output
 
-    def number(self, value: float | list[int]) -> str:
+    def number(self, value: float | list[int] | NDArray[np.float32]) -> str:
         """A constant: a float is a float32 scalar, a list is int64."""
         import onnx  # noqa: PLC0415
 
-        name = f"{self.prefix}/={value}"
         array = np.array(value, np.int64 if isinstance(value, list) else np.float32)
+        name = f"{self.prefix}/={array.tolist()}"
         self.numbers[name] = onnx.numpy_helper.from_array(array, name)
         return name
 
 
 def _surroundings(
     matte: Model, matte_names: tuple[str, str], generator_names: tuple[str, str]
-) -> tuple[_Part, _Part, _Part]:
+) -> tuple[Part, Part, Part]:
     """What comes before the matte network, between the two, and after the generator."""
     source, target = matte.inputs[0], matte.outputs[0]
-    a = _Part("before")
+    a = Part("before")
     planes = a.add("Cast", a.add("Transpose", "image", perm=[0, 3, 1, 2]), to=1)  # (N, 4, S, S)
     colours = a.add("Slice", planes, a.number([0]), a.number([3]), a.number([1]))
     edge = a.add("Slice", planes, a.number([3]), a.number([4]), a.number([1]))
@@ -170,7 +171,7 @@ def _surroundings(
         shifted = a.add("Transpose", shifted, perm=[0, 2, 3, 1])
     a.add("Identity", shifted, output=matte_names[0])
 
-    b = _Part("between")
+    b = Part("between")
     mask = matte_names[1]
     if target.layout == "NHWC":
         mask = b.add("Transpose", mask, perm=[0, 3, 1, 2])
@@ -185,7 +186,7 @@ def _surroundings(
     photo = b.add("Div", photo, b.number(127.5))
     b.add("Sub", photo, b.number(1.0), output=generator_names[0])
 
-    c = _Part("after")
+    c = Part("after")
     drawn = generator_names[1]  # (N, 3, S, S), -1..1
     levels = c.add("Mul", c.add("Add", drawn, c.number(1.0)), c.number(127.5))
     levels = c.add("Round", c.add("Clip", levels, c.number(0.0), c.number(255.0)))

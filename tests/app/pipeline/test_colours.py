@@ -2,10 +2,14 @@
 
 import cv2
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
+from photo2cartoon.pipeline.colour_graph import add_recolour
 from photo2cartoon.pipeline.colours import recolour
+from photo2cartoon.pipeline.fuse import Part
 
 SIZE = 256
 Image = NDArray[np.uint8]
@@ -95,3 +99,42 @@ def test_the_picture_may_have_any_size() -> None:
     again = cv2.resize(large, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
     inside = disc(50)
     assert abs(again - small)[inside].mean() < 2
+
+
+@pytest.mark.parametrize("size", [128, 256, 512])
+def test_the_graph_draws_what_the_arrays_draw(size: int) -> None:
+    rng = np.random.default_rng(size)
+    soft = [cv2.resize(rng.random((9, 9, 3), np.float32), (size, size)) for _ in range(2)]
+    photo, cartoon = soft[0], np.where(soft[1] > 0.4, soft[1], np.float32(0.05))
+    matte = np.clip(soft[1][:, :, 0] * 2 - 0.4, 0, 1)
+    part = Part("colours")
+    name = add_recolour(part, size, "photo", "cartoon", "matte")
+    info = onnx.helper.make_tensor_value_info
+    planes = [(key, [1, channels, size, size]) for key, channels in
+              (("photo", 3), ("cartoon", 3), ("matte", 1))]  # fmt: skip
+    graph = onnx.helper.make_graph(
+        part.nodes,
+        "colours",
+        [info(key, onnx.TensorProto.FLOAT, shape) for key, shape in planes],
+        [info(name, onnx.TensorProto.FLOAT, [1, 3, size, size])],
+        list(part.numbers.values()),
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)])
+    model.ir_version = 10
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    feeds = {
+        "photo": photo.transpose(2, 0, 1)[None],
+        "cartoon": cartoon.transpose(2, 0, 1)[None],
+        "matte": matte[None, None],
+    }
+    (drawn,) = session.run(None, feeds)
+    expected = recolour((photo * 255).astype(np.float32), cartoon * 255, matte)
+    apart = abs(drawn[0].transpose(1, 2, 0) * 255 - expected)
+    assert apart.mean() < 0.2
+    assert np.quantile(apart, 0.999) < 2
+    assert apart.max() < 8  # OpenCV interpolates its cube roots, which shows in the darkest pixels
+
+
+def test_the_graph_refuses_a_size_that_it_cannot_shrink() -> None:
+    with pytest.raises(ValueError, match="multiple of 128"):
+        add_recolour(Part("colours"), 200, "photo", "cartoon", "matte")
