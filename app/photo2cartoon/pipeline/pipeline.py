@@ -108,7 +108,7 @@ class Pipeline:
     def draw(self, photo: bytes, options: Options, ticket: Ticket) -> list[Image]:
         """As `cartoonize`, before encoding: `(H, W, 3)` RGB or, where transparent, `(H, W, 4)`."""
         image, cuts = self.find(photo, options, ticket)
-        drawings = [self.drawer.draw(image, cut, ticket) for cut in cuts]
+        drawings = [self.drawer.draw(image, cut, ticket, options.colours) for cut in cuts]
         with ticket.stage(Stage.COMPOSE):
             return finish(image, cuts, drawings, options)
 
