@@ -32,7 +32,7 @@ def test_a_photo_becomes_a_cartoon_on_white(pipeline: Pipeline, photo: bytes) ->
 
 
 def test_colours_are_the_photos_or_as_drawn(pipeline: Pipeline, photo: bytes) -> None:
-    """The astronaut's suit is orange; the generator alone draws it pink."""
+    """The astronaut is blond; the generator alone draws her hair gray."""
     default, asked, drawn = (
         pipeline.draw(photo, Options(colours=colours), Ticket())[0].astype(int)
         for colours in (None, "photo", "drawn")
@@ -41,9 +41,11 @@ def test_colours_are_the_photos_or_as_drawn(pipeline: Pipeline, photo: bytes) ->
     _, (portrait,) = pipeline.prepare(photo, Options(), Ticket())
     output = pipeline.drawer.networks[-1].run(portrait.tensor[None])[0][0]
     assert (drawn == composite(to_image(output), portrait.matte)).all()
-    suit = (portrait.cut.crop.pixels[225:250, 60:200], default[225:250, 60:200])
-    hues = [np.degrees(np.arctan2(*rgb_to_ab(part)[::-1])) for part in suit]
+    hair = np.s_[15:60, 90:190]
+    own, kept, lost = (rgb_to_ab(p[hair]) for p in (portrait.cut.crop.pixels, default, drawn))
+    hues = [np.degrees(np.arctan2(b, a)) for a, b in (own, kept)]
     assert abs(hues[0] - hues[1]) < 15
+    assert np.hypot(*kept) > 2 * np.hypot(*lost)
 
 
 def rgb_to_ab(part: NDArray[np.integer]) -> NDArray[np.floating]:
