@@ -1,8 +1,8 @@
 """The manifest: one entry per model file, with its contract, origin and digest.
 
-A model file is only ever used through its entry: the entry says what the file must be
-(size, sha256) and what goes in and out of it (names, shapes, layout, colour order, range),
-so that nothing about a model has to be guessed from the file itself.
+A model file is only ever used through its entry, which says what the file must be (size, sha256),
+what goes in and comes out (names, shapes, layout, colour order, range) and in which precision it
+computes, so that nothing about a model has to be guessed from the file itself.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ Precision = Literal["float32", "float16"]
 
 
 class ManifestError(Exception):
-    """The manifest, or a model file it names, is not what it has to be."""
+    """The manifest, or a model file that it names, is wrong; the message says how."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +29,14 @@ class TensorContract:
     Attributes:
         name: the tensor's name in the graph.
         dtype: numpy's name of the element type.
-        shape: sizes; a string stands for a free size (`N` batch, `H` height, `W` width), or, `*`,
+        shape: sizes; a string stands for a free size (`N` batch, `H` height, `W` width), and `*`
             for one that is not stated.
-        layout: `NCHW` or `NHWC`, or `-` where the words mean nothing.
-        colour: `RGB`, or `-` for what is not a picture.
+        layout: `NCHW` or `NHWC`; `-` if neither makes sense.
+        colour: `RGB`; `-` if it is not a picture.
         range: smallest and largest meaningful value: black and white of a picture, background and
             person of a matte.
         meaning: one line in words, with units.
-        channel: of several, the one that counts.
+        channel: which channel counts, if there are several.
     """
 
     name: str
@@ -50,7 +50,7 @@ class TensorContract:
 
     @property
     def image_size(self) -> int | None:
-        """Side of the square pictures, px; None where it is free."""
+        """Side of the square pictures, px; None if it is free."""
         side = self.shape[1 if self.layout == "NHWC" else -1]
         return side if isinstance(side, int) else None
 
@@ -63,8 +63,8 @@ class Model:
         colours: of a generator's pictures, where the caller does not choose: the photo's own, or
             as they were drawn.
         precision: of the arithmetic inside; inputs and outputs have their own `dtype`.
-        golden: what the self test must give (`preprocess.summarise`), by output; None where
-            nobody wrote it down, as for an operator's own model, or where it means nothing.
+        golden: what the self test must give (`preprocess.summarise`), by output; None if it is not
+            recorded, as for most operators' own models, or would mean nothing.
     """
 
     name: str
@@ -97,7 +97,7 @@ class Model:
     def read_verified(self) -> bytes:
         """Read the file and return its content, checked against `size_bytes` and `sha256`.
 
-        The content is returned, not just approved, so that what is loaded is what was checked.
+        The content is returned, not just approved, so that exactly what was checked is loaded.
 
         Raises:
             ManifestError: the file is missing, or its size or digest differs from the entry.
@@ -121,14 +121,14 @@ class PublishedFile:
     """Weights that somebody else publishes: an address, not a file that comes along.
 
     Attributes:
-        file: name to keep it under.
-        url: where it can be fetched from, https.
-        page: for people, where the address fails.
-        sha256: None where nobody has published it and nobody here has had the file.
-        size_bytes: None as well.
-        format: in words; tells what has to happen before `conversion.convert` reads it.
-        inputs: of the ONNX file that comes of it.
-        outputs: likewise.
+        file: the name under which it is kept.
+        url: where to fetch it, https.
+        page: a page for people, in case the address fails.
+        sha256: the file's digest; None if nobody has published it and nobody here has had the file.
+        size_bytes: the file's size; None for the same reason.
+        format: the format in words, and what to do before `conversion.convert` can read it.
+        inputs: inputs of the ONNX file that it is converted into.
+        outputs: outputs of that file.
     """
 
     name: str
@@ -151,7 +151,7 @@ def load_published(path: Path = MANIFEST_PATH) -> dict[str, PublishedFile]:
     """Read the files of the manifest at `path` that can be downloaded.
 
     Raises:
-        ManifestError: as `load_manifest`, or a file name would leave its folder.
+        ManifestError: as `load_manifest`, or a file name points outside its folder.
     """
     try:
         entries = json.loads(path.read_text(encoding="utf-8")).get("published", [])
@@ -235,7 +235,7 @@ def _check_generator(model: Model, like: Model) -> Model:
 
 
 def operators_file(path: Path) -> dict[str, Any]:
-    """What an entry says of a file that the operator brought, beside role and contract.
+    """Return what an entry says of an operator's file, apart from role and contract.
 
     Raises:
         OSError: it cannot be read.
@@ -276,7 +276,7 @@ def _parse_model(entry: dict[str, Any], folder: Path) -> Model:
 
 
 def _plain_fields(entry: dict[str, Any]) -> dict[str, Any]:
-    """What both kinds of entry share: `bytes` under its full name, and the contracts."""
+    """Convert what both kinds of entry share: `bytes` gets its full name, contracts their type."""
     fields = dict(entry)
     fields["size_bytes"] = fields.pop("bytes")
     for side in ("inputs", "outputs"):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, ImageOps
 
 from photo2cartoon.ground.errors import TooManyPixels, UndecodableImage, UnsupportedFormat
-from photo2cartoon_models.preprocess import WHITE
+from photo2cartoon_models.preprocess import composite
 
 FORMATS: Final = "JPEG, PNG, WebP, HEIC, AVIF, TIFF, GIF or BMP"
 MAGIC = {
@@ -146,14 +146,13 @@ def _turn_upright(image: Image.Image) -> Image.Image:
 
 
 def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
-    """Pixels of any mode in sRGB, on white, `(H, W, 3)` uint8."""
+    """Return the pixels of a picture of any mode, in sRGB, on white, `(H, W, 3)` uint8."""
     if image.mode.startswith(("I", "F")):
         return _from_deep_gray(np.asarray(image))
     profile = image.info.get("icc_profile")
     if image.has_transparency_data:
-        layers = image.convert("RGBA")
-        background = Image.new("RGBA", image.size, (*WHITE, 255))
-        image = Image.alpha_composite(background, layers).convert("RGB")
+        rgba = np.asarray(image.convert("RGBA"))
+        image = Image.fromarray(composite(rgba[:, :, :3], rgba[:, :, 3]))
     elif image.mode in ("1", "P", "YCbCr", "HSV"):
         image = image.convert("RGB")
     image = _to_srgb(image, profile)
@@ -161,7 +160,7 @@ def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
 
 
 def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Apply an embedded colour profile; one that is damaged, or for other channels, is ignored."""
+    """Apply an embedded colour profile; ignore one that is damaged or for other channels."""
     if not profile:
         return image
     try:
@@ -178,7 +177,8 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 def _from_deep_gray(gray: NDArray[np.generic]) -> NDArray[np.uint8]:
     """Scale gray of more than 8 bits to 0..255.
 
-    16 bits by their range; of wider numbers nobody says the range, so by the next usual one.
+    16 bits are scaled by their whole range. No file states the range of wider numbers, so they are
+    scaled by the smallest usual range that holds the largest of them.
     """
     levels = np.nan_to_num(gray.astype(np.float64)).clip(0)
     largest = float(levels.max(initial=0))

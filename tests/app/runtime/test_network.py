@@ -1,4 +1,4 @@
-"""A model that answers otherwise than the manifest says does not serve."""
+"""A model whose answer differs from the manifest's does not serve."""
 
 from dataclasses import replace
 from typing import Any

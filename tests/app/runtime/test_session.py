@@ -1,4 +1,4 @@
-"""A session that would compute elsewhere than asked for is refused. The sessions are made up."""
+"""A session that would not compute where it was asked to is refused. The sessions are fakes."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -64,7 +64,7 @@ def test_a_session_silently_placed_on_the_cpu_is_caught(monkeypatch: pytest.Monk
         open_session(b"", "selfie", CUDA)
     assert str(caught.value) == (
         "model selfie: ONNX Runtime put it on CPUExecutionProvider, not on CUDAExecutionProvider: "
-        "photo2cartoon doctor says more; P2C_PROVIDER=cpu does without a GPU"
+        "run photo2cartoon doctor for details, or set P2C_PROVIDER=cpu to do without a GPU"
     )
     assert asked[0][1]["enable_fallback"] == 0  # nor may it start again on the CPU in a run
 
