@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 
 MANIFEST_PATH = Path(__file__).parent / "manifest.json"
 
+Colours = Literal["photo", "drawn"]
 Role = Literal["detector", "landmarks", "matte", "generator"]
 Precision = Literal["float32", "float16"]
 
@@ -59,6 +60,8 @@ class Model:
     """One entry of the manifest.
 
     Attributes:
+        colours: of a generator's pictures, where the caller does not choose: the photo's own, or
+            as they were drawn.
         precision: of the arithmetic inside; inputs and outputs have their own `dtype`.
         golden: what the self test must give (`preprocess.summarise`), by output; None if it is not
             recorded, as for most operators' own models, or would mean nothing.
@@ -75,6 +78,7 @@ class Model:
     inputs: tuple[TensorContract, ...]
     outputs: tuple[TensorContract, ...]
     style: str = "-"
+    colours: Colours = "drawn"
     precision: Precision = "float32"
     golden: tuple[tuple[float, ...] | None, ...] | None = None
 
@@ -181,6 +185,10 @@ def load_manifest(path: Path = MANIFEST_PATH) -> dict[str, Model]:
     return by_name
 
 
+# What the file of an operator's generator does not say, and an entry beside it may.
+UNSTATED: dict[str, Any] = {"precision": "float32", "colours": "drawn", "golden": None}
+
+
 def find_generator(manifest: dict[str, Model], asked: str | Path) -> Model:
     """Return the entry of a generator: one that comes along, or an operator's file.
 
@@ -204,7 +212,7 @@ def find_generator(manifest: dict[str, Model], asked: str | Path) -> Model:
     try:
         if (path.parent / f"{path.stem}.json").exists():
             return _check_generator(load_model(path), like)
-        return replace(like, **operators_file(path), precision="float32", golden=None)
+        return replace(like, **operators_file(path), **UNSTATED)
     except OSError as error:
         raise ManifestError(
             f"generator: cannot read {asked}, which is none of {', '.join(ours)} either: {error}"
