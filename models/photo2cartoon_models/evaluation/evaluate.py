@@ -32,6 +32,7 @@ from photo2cartoon_models.evaluation.pictures import (
 )
 from photo2cartoon_models.evaluation.report import write_html
 from photo2cartoon_models.evaluation.sheet import write_sheet
+from photo2cartoon_models.files import write_file
 
 Report = dict[str, Any]
 
@@ -99,7 +100,7 @@ def evaluate(request: Request, progress: Progress) -> Report:
     sheet = request.out / "sheet.png"
     write_sheet(sheet, photos, pairs, distances)
     text = json.dumps(report, indent=2)
-    (request.out / "report.json").write_text(text + "\n", encoding="utf-8")
+    write_file(request.out / "report.json", (text + "\n").encode())
     write_html(request.out / "report.html", report, sheet)
     return report
 
