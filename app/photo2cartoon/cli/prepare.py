@@ -16,7 +16,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Generator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -225,11 +225,9 @@ class _Journal:
     def __init__(self, out: Path, items: list[Item], *, fresh: bool) -> None:
         out.mkdir(parents=True, exist_ok=True)
         self.faces_path, self.skipped_path, self.out = out / FACES, out / SKIPPED, out
-        wanted = {item.target for item in items}
-        lines = self._read_faces()
-        self.faces = {k: v for k, v in lines.items() if not fresh or k not in wanted}
-        skipped = self._read_skipped()
-        self.skipped = {k: v for k, v in skipped.items() if not fresh or k not in wanted}
+        again = {item.target for item in items} if fresh else set()
+        self.faces = {k: v for k, v in self._read_faces().items() if k not in again}
+        self.skipped = {k: v for k, v in self._read_skipped().items() if k not in again}
         self._write_faces()  # without a torn last line
         self._file = self.faces_path.open("a", encoding="utf-8")
         self._fresh = fresh
@@ -239,11 +237,10 @@ class _Journal:
             return {}
         lines = {}
         for text in self.faces_path.read_text(encoding="utf-8").splitlines():
-            try:
+            # The last line may be torn: it was being written when the last run was killed.
+            with suppress(ValueError, KeyError, TypeError):
                 entry = json.loads(text)
                 lines[entry["picture"]] = entry
-            except (ValueError, KeyError, TypeError):
-                continue  # the line that was being written when the last run was killed
         return lines
 
     def _read_skipped(self) -> dict[str, tuple[str, str, str]]:

@@ -17,6 +17,7 @@ from photo2cartoon.cli.prepare import Kind, Prepared, Split, plan, prepare
 from photo2cartoon.cli.terminal import count_up, err, load_pipeline, out, read_settings
 from photo2cartoon.ground.machine import available_cores
 
+UNKNOWN = "not stated"
 HOW_TO_INSTALL = "run `make install-train` in a checkout, or pip install 'photo2cartoon[cpu,train]'"
 
 
@@ -132,28 +133,26 @@ def evaluate(
 
 
 def convert(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="Weights: .pt, .onnx, .pdparams.")],
+    source: Annotated[Path, typer.Argument(metavar="IN", help="Weights: .pt, .onnx or .pdparams.")],
     target: Annotated[Path, typer.Argument(metavar="OUT.onnx")],
-    net: Annotated[str, typer.Option(help="Which of several networks.")] = "genA2B",
+    net: Annotated[str, typer.Option(help="The network to take, of several.")] = "genA2B",
     size: Annotated[int, typer.Option(help="Side of the pictures, px.")] = 256,
     optimize: Annotated[bool, typer.Option(help="Rewrite the network for speed.")] = True,
     pixels: Annotated[bool, typer.Option("--pixels", help="uint8 RGBA in, uint8 RGB out.")] = False,
     half: Annotated[bool, typer.Option("--half", help="float16 convolutions, for GPUs.")] = False,
-    name: Annotated[str, typer.Option(help="Metadata; default: name of OUT.")] = "",
-    licence: Annotated[str, typer.Option(help="Metadata.")] = "not stated",
-    origin: Annotated[str, typer.Option(help="Metadata: where the weights are from.")] = "",
+    name: Annotated[str, typer.Option(help="Name to state. [stem of OUT.onnx]")] = "",
+    origin: Annotated[str, typer.Option(help="Origin of the weights to state.")] = UNKNOWN,
+    licence: Annotated[str, typer.Option(help="Licence to state.")] = UNKNOWN,
+    style: Annotated[str, typer.Option(help="Style to state.")] = "-",
 ) -> None:
-    """Turn weights that you have into one ONNX file. Needs torch.
+    """Turn weights that you have into OUT.onnx, and its entry OUT.json beside it. Needs torch.
 
     Exit code: 0 converted, 2 refused or torch is missing.
     """
-    try:  # only here: serving and the rest of the command line do without torch
+    with training_packages("convert"):
         from photo2cartoon_models.conversion import convert as conversion  # noqa: PLC0415
         from photo2cartoon_models.readers.weights_error import WeightsError  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        err.print(f"convert needs {error.name}: install torch, then photo2cartoon\\[train]")
-        raise typer.Exit(2) from error
-    provenance = conversion.Provenance(name or target.stem, origin or "not stated", licence)
+    provenance = conversion.Provenance(name or target.stem, origin, licence, style)
     try:
         form = conversion.choose_form(optimize, pixels, half)
         done = conversion.convert(source, target, provenance, net=net, side=size, form=form)
