@@ -9,11 +9,12 @@ import hashlib
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 MANIFEST_PATH = Path(__file__).parent / "manifest.json"
 
 Role = Literal["detector", "landmarks", "matte", "generator"]
+Precision = Literal["float32", "float16"]
 
 
 class ManifestError(Exception):
@@ -58,6 +59,7 @@ class Model:
     """One entry of the manifest.
 
     Attributes:
+        precision: of the arithmetic inside; inputs and outputs have their own `dtype`.
         golden: what the self test must give (`preprocess.summarise`), by output; None where
             nobody wrote it down, as for an operator's own model, or where it means nothing.
     """
@@ -73,6 +75,7 @@ class Model:
     inputs: tuple[TensorContract, ...]
     outputs: tuple[TensorContract, ...]
     style: str = "-"
+    precision: Precision = "float32"
     golden: tuple[tuple[float, ...] | None, ...] | None = None
 
     @property
@@ -164,7 +167,8 @@ def load_manifest(path: Path = MANIFEST_PATH) -> dict[str, Model]:
     """Read the manifest at `path`; file names in it are relative to its folder.
 
     Raises:
-        ManifestError: it cannot be read, misses a key, has an unknown key, or names a model twice.
+        ManifestError: it cannot be read, misses a key, has an unknown key, states a precision that
+            does not exist, or names a model twice.
     """
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))["models"]
@@ -178,28 +182,48 @@ def load_manifest(path: Path = MANIFEST_PATH) -> dict[str, Model]:
 
 
 def find_generator(manifest: dict[str, Model], asked: str | Path) -> Model:
-    """Return the entry of a generator: of one that comes along, or one for an operator's file.
+    """Return the entry of a generator: one that comes along, or an operator's file.
 
-    All photo2cartoon generators have one contract, so of a file that alone will do. The digest is
-    what is there now; it says which file answered, and that it did not change while it was loaded.
+    `NAME.json` beside an operator's `NAME.onnx` is its entry, as `load_model` reads it; `convert`
+    writes one. Without it, the file is taken for a float32 generator of the contract that all
+    photo2cartoon generators have, and its entry states the digest that it has now: that says which
+    file answered, and that it did not change while it was loaded.
 
     Args:
         manifest: what comes along.
         asked: a name in it, or a file. A name wins; a file of the same name is `./NAME`.
 
     Raises:
-        ManifestError: it is no name of a generator, and no file that can be read.
+        ManifestError: it is no name of a generator and no file that can be read, or its own entry
+            is malformed or describes something else than a generator.
     """
     ours = {name: model for name, model in manifest.items() if model.role == "generator"}
     if str(asked) in ours:
         return ours[str(asked)]
-    like = next(iter(ours.values()))
+    path, like = Path(asked), next(iter(ours.values()))
     try:
-        return replace(like, **operators_file(Path(asked)), golden=None)
+        if (path.parent / f"{path.stem}.json").exists():
+            return _check_generator(load_model(path), like)
+        return replace(like, **operators_file(path), precision="float32", golden=None)
     except OSError as error:
         raise ManifestError(
             f"generator: cannot read {asked}, which is none of {', '.join(ours)} either: {error}"
         ) from error
+
+
+def _check_generator(model: Model, like: Model) -> Model:
+    """Return `model` if it takes and gives the pictures that the generator `like` does."""
+
+    def kinds(entry: Model) -> tuple[object, ...]:
+        ends = (entry.inputs, entry.outputs)
+        return entry.role, *([(t.dtype, t.layout, t.colour, t.range) for t in end] for end in ends)
+
+    if kinds(model) != kinds(like):
+        raise ManifestError(
+            f"model {model.name}: its entry {model.path.with_suffix('.json')} is not that of a "
+            "generator: float32 NCHW RGB, -1..1, in and out"
+        )
+    return model
 
 
 def operators_file(path: Path) -> dict[str, Any]:
@@ -215,17 +239,19 @@ def operators_file(path: Path) -> dict[str, Any]:
 
 
 def load_model(path: Path) -> Model:
-    """Read the contract of a model that is not ours: `NAME.json` beside `NAME.onnx`.
+    """Read the entry of an operator's model: `NAME.json` beside `NAME.onnx`.
 
-    It is one entry of a manifest; file names in it are relative to its folder.
+    It has the keys of an entry of the manifest; `file` may be missing, and counts for nothing: the
+    entry is of the file beside it.
 
     Raises:
-        ManifestError: it cannot be read, misses a key, or has an unknown key.
+        ManifestError: it cannot be read, misses a key, has an unknown key, or states a precision
+            that does not exist.
     """
     contract = path.with_suffix(".json")
     try:
         entry = json.loads(contract.read_text(encoding="utf-8"))
-        return _parse_model({"file": path.name, **entry}, path.parent)
+        return _parse_model({**entry, "file": path.name}, path.parent)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ManifestError(f"contract {contract}: {type(error).__name__}: {error}") from error
 
@@ -235,7 +261,10 @@ def _parse_model(entry: dict[str, Any], folder: Path) -> Model:
     fields["path"] = folder / fields.pop("file")
     if golden := fields.get("golden"):
         fields["golden"] = tuple(tuple(numbers) for numbers in golden)
-    return Model(**fields)
+    model = Model(**fields)
+    if model.precision not in get_args(Precision):
+        raise ValueError(f"{model.name}: precision {model.precision!r}")
+    return model
 
 
 def _plain_fields(entry: dict[str, Any]) -> dict[str, Any]:

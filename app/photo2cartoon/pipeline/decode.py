@@ -1,10 +1,11 @@
-"""Bytes to image: what callers send, decoded upright, in sRGB, on white, and no larger than needed.
+"""Bytes to pixels: a caller's file, decoded upright, in sRGB, on white, and no larger than needed.
 
 Pillow decodes: it reads a header without touching pixels, takes an allow-list of formats, and knows
 EXIF, palettes, colour profiles and JPEG's scaled decoding. pi-heif adds iPhone photos.
 """
 
 import io
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -30,6 +31,30 @@ HEIC_BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"
 JPEG_SCALES = (8, 4, 2)  # a JPEG decoder can leave out whole frequencies: 1/8, 1/4, 1/2
 
 
+@dataclass(frozen=True, slots=True)
+class DecodedPhoto:
+    """A photo's pixels, and how large the file has them.
+
+    Attributes:
+        pixels: `(H, W, 3)` uint8 RGB, C-contiguous, upright.
+        file_size: the two sides of the picture as stored in the file, px: width, height before the
+            EXIF orientation is applied.
+    """
+
+    pixels: NDArray[np.uint8]
+    file_size: tuple[int, int]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of `pixels`, px."""
+        return self.pixels.shape[1], self.pixels.shape[0]
+
+    @property
+    def scale(self) -> int:
+        """How many pixels of the file became one, along a side: 1, 2, 4 or 8."""
+        return round(max(self.file_size) / max(self.size))
+
+
 def sniff_format(data: bytes) -> str:
     """Tell the format by its magic bytes; names and declared types do not count.
 
@@ -51,57 +76,49 @@ def sniff_format(data: bytes) -> str:
     raise UnsupportedFormat
 
 
-def decode_image(
-    data: bytes, max_pixels: int, min_long_side: int | None = None
-) -> NDArray[np.uint8]:
+def decode_photo(data: bytes, max_pixels: int, min_long_side: int | None = None) -> DecodedPhoto:
     """Decode a photo: upright by its EXIF orientation, in sRGB, transparency laid on white.
 
     Format and size are checked from the header; only then is a pixel decoded. Of several pictures
-    (an animation, pages) the first is taken.
+    (frames of an animation, pages) the first is taken.
 
     Args:
         data: the file.
         max_pixels: most pixels, by the header.
-        min_long_side: a JPEG is decoded at 1/2, 1/4 or 1/8, as long as its long side stays at
-            least this, px; without it in full.
-
-    Returns:
-        `(H, W, 3)` uint8 RGB, C-contiguous.
+        min_long_side: a JPEG is decoded at 1/2, 1/4 or 1/8 of its size as long as its long side
+            stays at least this, px; None decodes it in full.
 
     Raises:
-        UnsupportedFormat: none of `FORMATS`.
-        TooManyPixels: more than `max_pixels`.
-        UndecodableImage: damaged or incomplete.
+        UnsupportedFormat: the file is none of `FORMATS`.
+        TooManyPixels: it has more than `max_pixels`.
+        UndecodableImage: it is damaged or incomplete.
     """
     format_name = sniff_format(data)
     try:
         with _open(data, format_name) as image:
+            file_size = image.size
             if image.width * image.height > max_pixels:
                 raise TooManyPixels
             if min_long_side:
                 _choose_scale(image, min_long_side)
             image.load()
-            return np.ascontiguousarray(_to_rgb(_turn_upright(image)))
+            pixels = np.ascontiguousarray(_to_rgb(_turn_upright(image)))
     except TooManyPixels:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise TooManyPixels from error
     except Exception as error:  # a damaged file makes decoders raise anything
         raise UndecodableImage from error
+    return DecodedPhoto(pixels, file_size)
 
 
-def read_long_side(data: bytes) -> int:
-    """Return the long side of the photo as stored, px, from its header.
+def decode_image(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
+    """Decode a photo in full, as `decode_photo` does, and return its pixels alone.
 
-    Raises:
-        UnsupportedFormat, UndecodableImage: as `decode_image`.
+    Returns:
+        `(H, W, 3)` uint8 RGB, C-contiguous.
     """
-    format_name = sniff_format(data)
-    try:
-        with _open(data, format_name) as image:
-            return max(image.size)
-    except Exception as error:  # a damaged file makes decoders raise anything
-        raise UndecodableImage from error
+    return decode_photo(data, max_pixels).pixels
 
 
 def _open(data: bytes, format_name: str) -> Image.Image:
@@ -112,9 +129,10 @@ def _open(data: bytes, format_name: str) -> Image.Image:
 
 
 def _choose_scale(image: Image.Image, min_long_side: int) -> None:
+    """Have a JPEG decoded smaller; `draft` does nothing to other formats."""
     for scale in JPEG_SCALES:
         if max(image.size) >= min_long_side * scale:
-            image.draft(None, (image.width // scale, image.height // scale))
+            image.draft(None, (max(1, image.width // scale), max(1, image.height // scale)))
             return
 
 

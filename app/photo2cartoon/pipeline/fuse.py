@@ -117,7 +117,6 @@ def _join(matte: Model, generator: Model, contents: tuple[bytes, bytes]) -> byte
         functions=[*first.functions, *second.functions],
         ir_version=max(part.ir_version for part in (first, second)),
     )
-    joined.metadata_props.extend(second.metadata_props)  # the generator's form
     onnx.checker.check_model(joined, full_check=True)
     content: bytes = joined.SerializeToString()
     return content

@@ -12,7 +12,7 @@ from photo2cartoon.ground.errors import FaceTooSmall
 from photo2cartoon.ground.options import Options
 from photo2cartoon.ground.ticket import Stage, Ticket
 from photo2cartoon.pipeline.alignment import crop_face, estimate_alignment
-from photo2cartoon.pipeline.decode import decode_image, read_long_side
+from photo2cartoon.pipeline.decode import DecodedPhoto, decode_photo
 from photo2cartoon.pipeline.drawer import Cut, Drawer, Drawing
 from photo2cartoon.pipeline.encode import encode_image
 from photo2cartoon.pipeline.faces.detector import Face, FaceDetector, select_faces
@@ -121,17 +121,17 @@ class Pipeline:
 
     def find(self, photo: bytes, options: Options, ticket: Ticket) -> tuple[Image, list[Cut]]:
         """Decode a photo and cut out its chosen faces."""
-        # A scene answers with the photo, so it is needed in full; else a smaller one will do.
+        # A scene answers with the photo, which is therefore decoded in full.
         long_side = None if options.compose == "scene" else DETECTION_LONG_SIDE
         with ticket.stage(Stage.DECODE):
-            image = decode_image(photo, self.max_pixels, long_side)
-            ticket.facts["scale"] = _decode_scale(photo, image)
+            decoded = decode_photo(photo, self.max_pixels, long_side)
+            ticket.facts["scale"] = decoded.scale
         with ticket.stage(Stage.DETECT):
-            found = self.detector.detect(image, every=options.faces != "largest")
+            found = self.detector.detect(decoded.pixels, every=options.faces != "largest")
             ticket.facts["faces"] = len(found)
             faces = select_faces(found, options.faces)
         with ticket.stage(Stage.DECODE):
-            image, faces = self._decode_finer(photo, image, faces)
+            image, faces = self._decode_finer(photo, decoded, faces)
         with ticket.stage(Stage.ALIGN):
             return image, self._cut_faces(image, faces, every=options.faces == "all")
 
@@ -154,17 +154,16 @@ class Pipeline:
         return Cut(crop_face(image, alignment, self.drawer.size), alignment)
 
     def _decode_finer(
-        self, photo: bytes, image: Image, faces: list[Face]
+        self, photo: bytes, decoded: DecodedPhoto, faces: list[Face]
     ) -> tuple[Image, list[Face]]:
         """Decode again where a face has fewer pixels than the generator takes and the file more."""
-        size = (image.shape[1], image.shape[0])
-        side = min(estimate_alignment(face, size).side for face in faces)
-        long_side = max(size)
-        if side >= self.drawer.size or long_side >= read_long_side(photo):
-            return image, faces
-        finer = decode_image(photo, self.max_pixels, math.ceil(long_side * self.drawer.size / side))
-        factor = np.array([finer.shape[1], finer.shape[0]]) / size
-        return finer, [face.scaled(factor) for face in faces]
+        side = min(estimate_alignment(face, decoded.size).side for face in faces)
+        if decoded.scale == 1 or side >= self.drawer.size:
+            return decoded.pixels, faces
+        long_side = math.ceil(max(decoded.size) * self.drawer.size / side)
+        finer = decode_photo(photo, self.max_pixels, long_side)
+        factor = np.array(finer.size) / decoded.size
+        return finer.pixels, [face.scaled(factor) for face in faces]
 
     def warm_up(self) -> None:
         """Run every network once.
@@ -179,14 +178,6 @@ class Pipeline:
         """End the batchers' threads."""
         for batcher in self.batchers:
             batcher.close()
-
-
-def _decode_scale(photo: bytes, image: Image) -> int:
-    """1, 2, 4 or 8: of how many pixels of the file's side one was decoded."""
-    long_side = max(image.shape[:2])
-    if long_side < DETECTION_LONG_SIDE:  # shrunk ones are at least that
-        return 1
-    return 1 << round(math.log2(read_long_side(photo) / long_side))
 
 
 def finish(image: Image, cuts: list[Cut], drawings: list[Drawing], options: Options) -> list[Image]:

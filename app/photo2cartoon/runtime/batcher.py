@@ -76,11 +76,6 @@ class Batcher:
         return self.network.model
 
     @property
-    def precision(self) -> str:
-        """The network's."""
-        return self.network.precision
-
-    @property
     def nodes(self) -> Mapping[str, int]:
         """The network's."""
         return self.network.nodes

@@ -1,6 +1,6 @@
 """Device: which execution provider runs the networks, and with which options."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal, Self
@@ -23,7 +23,7 @@ class Shapes:
         name: of the input.
         rest: its other sizes.
         largest: largest batch.
-        half: whether the model has float16 in it.
+        half: whether the model computes in float16 (`Model.precision`).
     """
 
     name: str
@@ -38,10 +38,13 @@ class Shapes:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """One execution provider with its options. Everything in it may change an answer's bytes.
+    """One execution provider with its options, made once (`pipeline.opening`), read by sessions.
+
+    Every field but `provider` and `why` is the setting of the same name. All of them may change an
+    answer's bytes.
 
     Attributes:
-        provider: never `auto`: that is settled by `choose`.
+        provider: never `auto`, which `choose` settles.
         why: in words, for the log.
         device_id: CUDA's number of the GPU.
         tf32: float32 convolutions may round their factors to 10 bits of mantissa (Ampere, newer).
@@ -69,16 +72,8 @@ class Device:
             StartRefused: it cannot work here.
         """
         provider, why = choose_provider(settings.provider, settings.device_id)
-        return cls(
-            provider,
-            why,
-            settings.device_id,
-            settings.tf32,
-            settings.prefer_nhwc,
-            settings.conv_search,
-            settings.cuda_graphs,
-            settings.engine_cache,
-        )
+        options = {field.name for field in fields(cls)} - {"provider", "why"}
+        return cls(provider, why, **settings.model_dump(include=options))
 
     @property
     def on_gpu(self) -> bool:

@@ -13,8 +13,6 @@ from photo2cartoon.runtime.session import count_nodes, open_session
 from photo2cartoon_models.manifest import ManifestError, Model, TensorContract
 from photo2cartoon_models.preprocess import GOLDEN_TOLERANCE, probe_input, summarise
 
-HALF = b"\n\x04form\x12\x04half"  # metadata of `convert`, as it stands in the file
-
 Array = NDArray[Any]
 
 
@@ -24,10 +22,6 @@ class Network(Protocol):
     @property
     def model(self) -> Model:
         """Its entry in the manifest."""
-
-    @property
-    def precision(self) -> str:
-        """Of its arithmetic: `float32` or `float16`."""
 
     @property
     def nodes(self) -> Mapping[str, int]:
@@ -74,13 +68,10 @@ class OnnxNetwork:
         self.model = model
         content = model.read_verified() if content is None else content
         name = f"{model.name}-{model.sha256[:12]}"
-        half = HALF in content
-        shapes = _shapes(model, largest, half)
-        self._session = open_session(content, name, device, shapes, loose=loose)
+        self._session = open_session(content, name, device, _shapes(model, largest), loose=loose)
         _check_contract(model.name, model.inputs, self._session.get_inputs())
         _check_contract(model.name, model.outputs, self._session.get_outputs())
         self._output_names = [tensor.name for tensor in model.outputs]
-        self.precision = "float16" if half else "float32"
         self.nodes = count_nodes(self._session, device)
 
     @property
@@ -129,13 +120,13 @@ class OnnxNetwork:
                 raise ManifestError(f"{name} is {off * 255:.1f} grey levels off the manifest's")
 
 
-def _shapes(model: Model, largest: int, half: bool) -> Shapes | None:
+def _shapes(model: Model, largest: int) -> Shapes | None:
     """What TensorRT must know of the input; None where more than the batch is free."""
     contract = model.inputs[0]
     rest = [size for size in contract.shape[1:] if isinstance(size, int)]
     if len(rest) < len(contract.shape) - 1:
         return None
-    return Shapes(contract.name, tuple(rest), largest, half)
+    return Shapes(contract.name, tuple(rest), largest, half=model.precision == "float16")
 
 
 def _check_contract(

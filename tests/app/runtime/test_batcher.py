@@ -24,7 +24,6 @@ POISON, KILLER = 666, 667
 class FakeNetwork:
     """Doubles its input. A run waits until the test lets it go; poison fails its whole batch."""
 
-    precision = "float32"
     nodes: Mapping[str, int] = {"CPUExecutionProvider": 1}
 
     def __init__(self) -> None:
