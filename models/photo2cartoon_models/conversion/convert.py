@@ -156,13 +156,14 @@ def _describe_file(
     content: bytes, file: str, provenance: Provenance, form: Form, side: int
 ) -> dict[str, Any]:
     """Return the entry of the ONNX file `content`, with the keys of an entry of the manifest."""
-    size: tuple[int | str, ...]
     if form == "pixels":
-        size, meaning = ("N", side, side, 4), "aligned portrait; alpha is its matte"
-        taken = TensorContract(pixels.NAMES[0], "uint8", size, "NHWC", "RGB", (0, 255), meaning)
-        given = replace(taken, name=pixels.NAMES[1], shape=(*size[:3], 3), meaning="cartoon on white")
+        (image, cartoon), shape = pixels.NAMES, ("N", side, side)
+        meaning = "aligned portrait; alpha is its matte"
+        taken = TensorContract(image, "uint8", (*shape, 4), "NHWC", "RGB", (0, 255), meaning)
+        given = replace(taken, name=cartoon, shape=(*shape, 3), meaning="cartoon on white")
     else:
-        size, meaning = ("N", 3, side, side), "aligned portrait on white"
+        meaning = "aligned portrait on white"
+        size = ("N", 3, side, side)
         taken = TensorContract(NAMES[0], "float32", size, "NCHW", "RGB", (-1, 1), meaning)
         given = replace(taken, name=NAMES[1], meaning="cartoon; valid where the matte is 1")
     return {

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from photo2cartoon.cli import main as cli
+from photo2cartoon.cli.training import HOW_TO_INSTALL
 from photo2cartoon_models.manifest import (
     MANIFEST_PATH,
     ManifestError,
@@ -18,6 +21,7 @@ from photo2cartoon_models.manifest import (
     load_published,
 )
 from photo2cartoon_models.pull import Pulled, PullError
+from tests.conftest import ROOT
 
 RUN = CliRunner()
 
@@ -74,7 +78,12 @@ def test_failed_pull_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "call", [["train"], ["convert", "w.pt", "x.onnx"], ["evaluate", "x", "a", "--cartoons", "b", "--out", "c"]]
+    "call",
+    [
+        ["train"],
+        ["convert", "w.pt", "x.onnx"],
+        ["evaluate", "x", "a", "--cartoons", "b", "--out", "c"],
+    ],
 )
 def test_what_training_needs_is_said_in_one_way(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, call: list[str]
@@ -93,11 +102,13 @@ def test_the_way_to_install_is_there_and_complete() -> None:
     """`make install-train` is a target, and the extra names what is installed with --no-deps."""
     assert re.search(r"^install-train: ", (ROOT / "Makefile").read_text(), re.MULTILINE)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    train = {re.match(r"[\w-]+", wanted)[0] for wanted in project["optional-dependencies"]["train"]}
-    for line in (ROOT / "requirements" / "nodeps.in").read_text().splitlines():
-        if not line.startswith("#"):
-            assert re.match(r"[\w-]+", line)[0] in train
-    assert "torch" in train
+    extra = set(project["optional-dependencies"]["train"])
+    lines = (ROOT / "requirements" / "nodeps.in").read_text().splitlines()
+    asking = {line.partition("#")[0].strip() for line in lines} - {""}
+    assert len(asking) == 2
+    assert asking < extra
+    assert "photo2cartoon[train-locked]" in extra
+    assert any(wanted.startswith("torch>=") for wanted in extra)
 
 
 @pytest.mark.parametrize(
