@@ -38,7 +38,7 @@ from photo2cartoon_models.networks.generator import Generator
 from photo2cartoon_models.networks.lite import LiteGenerator
 from photo2cartoon_models.networks.picture import Picture
 from photo2cartoon_models.readers.onnx_weights import static_side
-from photo2cartoon_models.readers.weights import NET, Checkpoint, read_checkpoint
+from photo2cartoon_models.readers.weights import NET, GeneratorWeights, read_weights
 from photo2cartoon_models.readers.weights_error import WeightsError
 
 Form = Literal["optimised", "plain", "pixels", "half"]
@@ -66,7 +66,7 @@ class Conversion:
     allowed (half).
     """
 
-    checkpoint: Checkpoint
+    weights: GeneratorWeights
     distance: float
     notes: list[str] = field(default_factory=list)
 
@@ -94,13 +94,13 @@ def convert(
         WeightsError: `source` is refused, the result is too far from it, or a file cannot be
             written. Both files are written, or none.
     """
-    checkpoint = read_checkpoint(source, net)
-    if not checkpoint.light and side != checkpoint.img_size:
-        raise WeightsError(f"the full variant works at {checkpoint.img_size} px only, not {side}")
-    reference = Picture(checkpoint.generator()).eval()
-    notes = [*checkpoint.notes, *_check_source(source, reference)]
-    metadata = _metadata(checkpoint, provenance, form)
-    model = _export(checkpoint.generator(), form, side, metadata)
+    weights = read_weights(source, net)
+    if not weights.light and side != weights.img_size:
+        raise WeightsError(f"the full variant works at {weights.img_size} px only, not {side}")
+    reference = Picture(weights.generator()).eval()
+    notes = [*weights.notes, *_check_source(source, reference)]
+    metadata = _metadata(weights, provenance, form)
+    model = _export(weights.generator(), form, side, metadata)
     measure, tolerance = MEASURES.get(form, (parity, TOLERANCE))
     content, distance = serialise_checked(
         model, lambda content: measure(content, reference, side), tolerance
@@ -111,7 +111,7 @@ def convert(
         write_together({target: content, target.with_suffix(".json"): text.encode()})
     except OSError as error:
         raise WeightsError(f"cannot write {target}: {error.strerror}") from error
-    return Conversion(checkpoint, distance, notes)
+    return Conversion(weights, distance, notes)
 
 
 MEASURES = {"pixels": (pixels.pixel_distance, pixels.TOLERANCE), "half": (half.half_distance, 1.0)}
@@ -134,14 +134,14 @@ def _export(
     return export_onnx(net.eval(), example, names, metadata)
 
 
-def _metadata(checkpoint: Checkpoint, provenance: Provenance, form: Form) -> dict[str, str]:
+def _metadata(weights: GeneratorWeights, provenance: Provenance, form: Form) -> dict[str, str]:
     return {
         "name": provenance.name,
         "source": provenance.source,
         "licence": provenance.licence,
-        "checkpoint_sha256": checkpoint.sha256,
-        "checkpoint_format": checkpoint.format,
-        "network": _describe(checkpoint),
+        "checkpoint_sha256": weights.sha256,
+        "checkpoint_format": weights.format,
+        "network": _describe(weights),
         "network_version": NETWORK_VERSION,
         "form": form,
         "made_by": _made_by(),
@@ -182,11 +182,11 @@ def _describe_file(
     }
 
 
-def _describe(checkpoint: Checkpoint) -> str:
-    if checkpoint.network == "lite":
-        return f"light generator, ngf {checkpoint.ngf}, {checkpoint.n_blocks} blocks"
-    variant = "light" if checkpoint.light else f"full at {checkpoint.img_size} px"
-    return f"photo2cartoon generator, ngf {checkpoint.ngf}, {variant}"
+def _describe(weights: GeneratorWeights) -> str:
+    if weights.network == "lite":
+        return f"light generator, ngf {weights.ngf}, {weights.n_blocks} blocks"
+    variant = "light" if weights.light else f"full at {weights.img_size} px"
+    return f"photo2cartoon generator, ngf {weights.ngf}, {variant}"
 
 
 @torch.no_grad()
@@ -230,7 +230,7 @@ def choose_form(optimize: bool, pixels: bool, half: bool) -> Form:
 
 def report(done: Conversion, target: Path) -> str:
     """Describe a conversion for people, one fact in each line."""
-    lines = [f"read: {done.checkpoint.format}, sha256 {done.checkpoint.sha256}"]
+    lines = [f"read: {done.weights.format}, sha256 {done.weights.sha256}"]
     lines += [f"note: {note}" for note in done.notes]
     lines.append(f"wrote {target}; it differs from the network by {done.distance:.1e}")
     lines.append(f"wrote {target.with_suffix('.json')}, its entry")

@@ -20,7 +20,7 @@ from photo2cartoon_models.conversion.export import TOLERANCE, face_like, parity,
 from photo2cartoon_models.conversion.optimize import FastGenerator
 from photo2cartoon_models.manifest import find_generator, load_manifest, load_model
 from photo2cartoon_models.networks.picture import Picture
-from photo2cartoon_models.readers.weights import read_checkpoint
+from photo2cartoon_models.readers.weights import read_weights
 from photo2cartoon_models.readers.weights_error import WeightsError
 from tests.train import files, nets
 
@@ -66,7 +66,7 @@ def test_converted_file_draws_the_same(converted: Converted, weights: Path) -> N
     assert [end.name for end in ends] == ["input", "output"]
     assert all(end.shape == ["batch", 3, SIDE, SIDE] for end in ends)
     assert all(end.type == "tensor(float)" for end in ends)
-    net = read_checkpoint(weights).generator()
+    net = read_weights(weights).generator()
     for batch in (1, 2, 5):
         photo = nets.noise(batch, SIDE)
         with torch.no_grad():
@@ -82,7 +82,7 @@ def test_converted_file_says_what_it_is(converted: Converted) -> None:
     assert metadata["name"] == "mine"
     assert metadata["licence"] == "MIT"
     assert metadata["source"] == "my own"
-    assert metadata["checkpoint_sha256"] == converted.done.checkpoint.sha256
+    assert metadata["checkpoint_sha256"] == converted.done.weights.sha256
     assert metadata["network_version"] == "1"
     assert metadata["form"] == converted.form
     assert os.fsencode(Path(conversion.__file__).parent) not in converted.path.read_bytes()
@@ -104,7 +104,7 @@ def test_the_entry_beside_the_file_is_its_contract(converted: Converted) -> None
 
 
 def test_parity_sees_a_wrong_network(converted: Converted, weights: Path) -> None:
-    net = read_checkpoint(weights).generator()
+    net = read_weights(weights).generator()
     content = converted.path.read_bytes()
     assert parity(content, Picture(net), SIDE) <= TOLERANCE
     with torch.no_grad():
@@ -186,11 +186,11 @@ def test_published_onnx(
 ) -> None:
     net = nets.generator(ngf=8)
     path = published_onnx(tmp_path / "published.onnx", net, SIDE, picture_only)
-    checkpoint = read_checkpoint(path)
+    weights = read_weights(path)
     unseen = {"gap_fc.bias", "gmp_fc.bias"} if picture_only else set()
     for name, value in net.state_dict().items():
         if name not in unseen:
-            assert checkpoint.weights[name].tobytes() == value.numpy().tobytes(), name
+            assert weights.tensors[name].tobytes() == value.numpy().tobytes(), name
     monkeypatch.setattr(conversion, "parity", lambda *_: 0.0)
     done = convert(path, tmp_path / "out.onnx", WHERE, side=SIDE)
     assert "differs from the ONNX file it came from by" in done.notes[-1]
@@ -233,7 +233,7 @@ def test_paddle_file_by_the_command(tmp_path: Path) -> None:
     assert "read: Paddle names, pickle, one network" in done.stdout
     assert load_model(target).source == "a friend"
     photo = face_like(2, SIDE)
-    net = read_checkpoint(source).generator()
+    net = read_weights(source).generator()
     with torch.no_grad():
         expected = net(torch.from_numpy(photo)).image.numpy()
     assert abs(np.asarray(run_onnx(target.read_bytes(), photo)) - expected).max() <= TOLERANCE

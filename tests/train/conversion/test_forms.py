@@ -13,7 +13,7 @@ from photo2cartoon_models.conversion.export import run_onnx
 from photo2cartoon_models.conversion.pixels import TOLERANCE, PixelGenerator, draw, drawn_rgba
 from photo2cartoon_models.manifest import load_manifest, load_model
 from photo2cartoon_models.networks.picture import Picture
-from photo2cartoon_models.readers.weights import Checkpoint
+from photo2cartoon_models.readers.weights import GeneratorWeights
 from photo2cartoon_models.readers.weights_error import WeightsError
 from tests.train import files, nets
 
@@ -21,16 +21,16 @@ SIDE = 64
 pytestmark = pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec:FutureWarning")
 
 
-def converted(folder: Path, form: Form) -> tuple[Checkpoint, bytes, float]:
+def converted(folder: Path, form: Form) -> tuple[GeneratorWeights, bytes, float]:
     source = folder / "w.pt"
     torch.save(files.minivision(nets.generator(ngf=8)), source)
     done = convert(source, folder / "out.onnx", Provenance("x"), side=SIDE, form=form)
-    return done.checkpoint, (folder / "out.onnx").read_bytes(), done.distance
+    return done.weights, (folder / "out.onnx").read_bytes(), done.distance
 
 
 @torch.no_grad()
 def test_bytes_in_bytes_out(tmp_path: Path) -> None:
-    checkpoint, content, distance = converted(tmp_path, "pixels")
+    weights, content, distance = converted(tmp_path, "pixels")
     assert distance <= TOLERANCE
     entry = load_model(tmp_path / "out.onnx")
     assert entry.precision == "float32"
@@ -39,7 +39,7 @@ def test_bytes_in_bytes_out(tmp_path: Path) -> None:
     found = run_onnx(content, rgba)
     assert found.dtype == np.uint8
     assert found.shape == (2, SIDE, SIDE, 3)
-    net = Picture(checkpoint.generator())
+    net = Picture(weights.generator())
     expected = np.stack([draw(picture, net) for picture in rgba])
     assert abs(found.astype(int) - expected).max() <= TOLERANCE
     assert (found == expected).mean() > 0.99
