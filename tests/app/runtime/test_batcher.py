@@ -14,7 +14,7 @@ from photo2cartoon.ground.errors import DeadlinePassed, InternalError
 from photo2cartoon.ground.ticket import Abandoned, Ticket
 from photo2cartoon.runtime.batcher import BUCKETS, Batcher
 from photo2cartoon_models.manifest import Model, load_manifest
-from tests.app.engine.test_lanes import kill
+from tests.app.fakes import kill
 
 Tensor = NDArray[np.float32]
 
