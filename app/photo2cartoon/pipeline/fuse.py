@@ -3,14 +3,14 @@
     image    uint8 (N, S, S, 4), RGB of the aligned crop, and 255 where it lies inside the photo
     cartoon  uint8 (N, S, S, 3), RGB, 0..255, not composited: the caller knows the background
     matte    uint8 (N, S, S), 0 background .. 255 person
-    spread   float32 (N,), the generator's largest value less its smallest; NaN if any is
+    spread   float32 (N,), the generator's largest value minus its smallest; NaN if one of them is
 
-One graph and not three sessions that hand device memory to each other: one launch and one CUDA
-graph a batch, one engine for TensorRT, and 0.5 MB a photo over the bus in place of 2.6. What
-surrounds the networks is that of `pipeline.matte` and `photo2cartoon_models.preprocess`, in the
-same order in float32.
+One graph instead of three sessions that hand device memory to each other means one launch and one
+CUDA graph per batch, one engine for TensorRT, and 0.5 MB instead of 2.6 MB per photo over the bus.
+The operations around the networks are those of `pipeline.matte` and
+`photo2cartoon_models.preprocess`, in the same order and in float32.
 
-Needs `onnx`, which comes with the extra `gpu`.
+This needs the package `onnx`, which the extra `gpu` brings.
 """
 
 import hashlib
@@ -29,18 +29,18 @@ PIXELS = (0.0, 255.0)
 
 
 class NotFusable(Exception):
-    """These two networks do not make one graph; the message says why."""
+    """The two networks cannot become one graph; the message says why."""
 
 
 def fuse(matte: Model, generator: Model) -> tuple[Model, bytes]:
     """Join two networks of the manifest.
 
     Returns:
-        The entry and the file of the whole. Its digest stands for both of theirs.
+        The entry and the content of the joined file. The entry's digest stands for both networks'.
 
     Raises:
-        NotFusable: they see pictures of different sizes, or `onnx` cannot join them.
-        ManifestError: a file is not its entry's.
+        NotFusable: they take pictures of different sizes, or `onnx` cannot join them.
+        ManifestError: a file differs from its entry.
     """
     size = generator.image_size
     if (matte.inputs[0].image_size or EMBEDDED_SIZE) != size:
@@ -52,7 +52,7 @@ def fuse(matte: Model, generator: Model) -> tuple[Model, bytes]:
         raise NotFusable("the package onnx is not installed") from error
     except ManifestError:
         raise
-    except Exception as error:  # onnx has many ways to refuse a graph
+    except Exception as error:  # onnx refuses a graph in many ways
         raise NotFusable(f"onnx: {str(error).strip().partition(chr(10))[0]}") from error
     digest = hashlib.sha256(f"{matte.sha256} {generator.sha256}".encode()).hexdigest()
     return _describe(matte, generator, size, digest, len(content)), content
@@ -76,7 +76,7 @@ def _describe(matte: Model, generator: Model, size: int, digest: str, length: in
 
 
 def _join(matte: Model, generator: Model, contents: tuple[bytes, bytes]) -> bytes:
-    import onnx  # noqa: PLC0415 - on a GPU only
+    import onnx  # noqa: PLC0415 - only needed on a GPU
 
     parts = [onnx.load_from_string(content) for content in contents]
     opset = max(_opset(part) for part in parts)
@@ -117,7 +117,6 @@ def _join(matte: Model, generator: Model, contents: tuple[bytes, bytes]) -> byte
         functions=[*first.functions, *second.functions],
         ir_version=max(part.ir_version for part in (first, second)),
     )
-    joined.metadata_props.extend(second.metadata_props)  # the generator's form
     onnx.checker.check_model(joined, full_check=True)
     content: bytes = joined.SerializeToString()
     return content
@@ -136,7 +135,7 @@ class _Part:
         self.numbers: dict[str, onnx.TensorProto] = {}
 
     def add(self, op: str, *inputs: str, output: str = "", **attributes: Any) -> str:
-        """Add a node of one output; returns the output's name."""
+        """Add a node with one output and return the output's name."""
         import onnx  # noqa: PLC0415
 
         output = output or f"{self.prefix}/{len(self.nodes)}"
@@ -144,7 +143,7 @@ class _Part:
         return output
 
     def number(self, value: float | list[int]) -> str:
-        """A constant: a float is a float32 scalar, a list is int64."""
+        """Add a constant, float32 for a float and int64 for a list, and return its name."""
         import onnx  # noqa: PLC0415
 
         name = f"{self.prefix}/={value}"
@@ -156,7 +155,7 @@ class _Part:
 def _surroundings(
     matte: Model, matte_names: tuple[str, str], generator_names: tuple[str, str]
 ) -> tuple[_Part, _Part, _Part]:
-    """What comes before the matte network, between the two, and after the generator."""
+    """Make what comes before the matte network, between the networks, and after the generator."""
     source, target = matte.inputs[0], matte.outputs[0]
     a = _Part("before")
     planes = a.add("Cast", a.add("Transpose", "image", perm=[0, 3, 1, 2]), to=1)  # (N, 4, S, S)

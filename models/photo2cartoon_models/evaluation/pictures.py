@@ -12,7 +12,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from photo2cartoon_models.preprocess import to_image, to_tensor
+from photo2cartoon_models.preprocess import composite, to_image, to_tensor
 
 Image = NDArray[np.uint8]
 Progress = Callable[[str, int, int], None]  # what is done, how many of it, of how many
@@ -105,9 +105,8 @@ def read_picture(path: Path) -> Image:
     try:
         with Pillow.open(path) as picture:
             if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
-                white = Pillow.new("RGBA", picture.size, "white")
-                white.alpha_composite(picture.convert("RGBA"))
-                return np.asarray(white.convert("RGB"))
+                rgba = np.asarray(picture.convert("RGBA"))
+                return composite(rgba[:, :, :3], rgba[:, :, 3])
             return np.asarray(picture.convert("RGB"))
     except (OSError, ValueError, Pillow.DecompressionBombError) as error:
         raise EvaluationError(f"cannot read {path}: {error}") from error

@@ -141,7 +141,10 @@ def disturb_matte(matte: Tensor, how: FastAugment, rng: torch.Generator) -> Tens
 
 
 def on_white(photo: Tensor, matte: Tensor) -> Tensor:
-    """(B, 3, S, S), -1..1, on white, by a matte (B, 1, S, S)."""
+    """Lay pictures (B, 3, S, S), -1..1, on white by their mattes (B, 1, S, S).
+
+    `preprocess.composite` without its truncation: these pictures never become bytes.
+    """
     return photo * matte + WHITE * (1 - matte)
 
 

@@ -22,6 +22,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from photo2cartoon_models.preprocess import composite
+
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff"}
 FACES = "faces.jsonl"
 BACKGROUND = 250  # of 255: without a matte, what is at least that white is no person
@@ -64,9 +66,8 @@ def read_picture(path: Path) -> Bytes:
         return np.asarray(cv2.cvtColor(raw, cv2.COLOR_GRAY2RGB), np.uint8)
     if raw.shape[2] == 3:
         return np.asarray(cv2.cvtColor(raw, cv2.COLOR_BGR2RGB), np.uint8)
-    rgba = cv2.cvtColor(raw, cv2.COLOR_BGRA2RGBA)
-    weight = rgba[:, :, 3:].astype(np.float32) / 255
-    return np.asarray(rgba[:, :, :3] * weight + 255 * (1 - weight), np.uint8)
+    rgba = np.asarray(cv2.cvtColor(raw, cv2.COLOR_BGRA2RGBA), np.uint8)
+    return composite(rgba[:, :, :3], rgba[:, :, 3])
 
 
 def _decode(path: Path) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""One graph for matte, composite and generator draws what the stages draw; on this CPU."""
+"""One graph for matte, composite and generator draws what the stages draw, on this CPU."""
 
 from collections.abc import Iterator
 from dataclasses import replace

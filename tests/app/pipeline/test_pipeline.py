@@ -1,4 +1,4 @@
-"""The whole way, on the real models."""
+"""All stages together, on the real models."""
 
 import io
 from concurrent.futures import ThreadPoolExecutor

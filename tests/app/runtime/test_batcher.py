@@ -1,4 +1,4 @@
-"""The policy of batches, on a network of whose every run the test decides."""
+"""The batching policy, on a network whose every run the test controls."""
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -24,7 +24,6 @@ POISON, KILLER = 666, 667
 class FakeNetwork:
     """Doubles its input. A run waits until the test lets it go; poison fails its whole batch."""
 
-    precision = "float32"
     nodes: Mapping[str, int] = {"CPUExecutionProvider": 1}
 
     def __init__(self) -> None:

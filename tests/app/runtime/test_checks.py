@@ -145,7 +145,7 @@ def test_each_thing_that_is_missing_has_its_remedy(
 def test_a_gpu_that_is_not_there_is_named(machine: Machine) -> None:
     machine(gpus=2)
     assert find_problems("cuda", 1) == []
-    assert "P2C_DEVICE_ID=2 names a GPU that is not there: 2 found" in refusal("cuda", 2)
+    assert "P2C_DEVICE_ID=2 names a GPU that does not exist: 2 found" in refusal("cuda", 2)
 
 
 def test_tensorrt_needs_tensorrt(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Pinned memory and copies, with a library in whose place CUDA's would be."""
+"""Pinned memory and copies, with a fake in place of CUDA's library."""
 
 import ctypes
 from typing import Any
