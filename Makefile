@@ -11,7 +11,7 @@ OPS_LOCKS := $(DEV_LOCKS) requirements/ops.txt
 TORCH ?= torch==2.13.0
 MONITORING := k8s/components/monitoring
 
-.PHONY: install check format serve test test-train test-ops test-image rules verify-models lock clean
+.PHONY: install check format serve test test-package test-train test-ops test-image rules verify-models lock clean
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -48,6 +48,10 @@ format: $(VENV)/dev.stamp
 
 test: $(VENV)/dev.stamp
 	$(BIN)/pytest
+
+# Builds the wheel and installs it beside another project's packages `app` and `models`.
+test-package: $(VENV)/dev.stamp
+	$(BIN)/pytest tests/package
 
 # torch comes first and unhashed: which wheel fits depends on the machine (CPU, CUDA).
 $(VENV)/train.stamp: $(TRAIN_LOCKS) $(VENV)/dev.stamp

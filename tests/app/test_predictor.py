@@ -78,6 +78,16 @@ def test_options_are_those_of_the_service(predictor: Photo2CartoonPredictor) -> 
         predictor.run(PHOTO, faces="all")
     with pytest.raises(ValueError, match="background"):
         predictor.run(PHOTO, background="red")
+    with pytest.raises(ValueError, match="size"):
+        predictor.run(PHOTO, size=512)
+
+
+@pytest.mark.parametrize("option", [{"format": "png"}, {"quality": 90}])
+def test_options_of_files_are_refused(
+    predictor: Photo2CartoonPredictor, option: dict[str, object]
+) -> None:
+    with pytest.raises(ValueError, match="format and quality are for files"):
+        predictor.run(PHOTO, **option)
 
 
 @pytest.mark.parametrize(

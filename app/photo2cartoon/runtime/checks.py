@@ -42,12 +42,15 @@ class Finding:
     what: str
     remedy: str
 
+    def __str__(self) -> str:
+        return f"{self.what}: {self.remedy}"
+
 
 class StartRefused(Exception):
     """The service refuses to start. The message is one line: what is wrong, then the remedy."""
 
     def __init__(self, finding: Finding) -> None:
-        super().__init__(f"{finding.what}: {finding.remedy}")
+        super().__init__(str(finding))
         self.finding = finding
 
 
@@ -145,7 +148,8 @@ def _package_problem() -> Finding | None:
             f"pip uninstall -y {' '.join(found)}, then install one: photo2cartoon[cpu] or [gpu]",
         )
     if not found and find_spec("onnxruntime") is None:
-        return Finding("ONNX Runtime is not installed", "install photo2cartoon[cpu] or [gpu]")
+        remedy = "pip install 'photo2cartoon[cpu]' or [gpu]"
+        return Finding("ONNX Runtime is not installed", remedy)
     return None
 
 
