@@ -171,8 +171,8 @@ def load_manifest(path: Path = MANIFEST_PATH) -> dict[str, Model]:
     """Read the manifest at `path`; file names in it are relative to its folder.
 
     Raises:
-        ManifestError: it cannot be read, misses a key, has an unknown key, states a precision that
-            does not exist, or names a model twice.
+        ManifestError: it cannot be read, misses a key, has an unknown key, states a precision or
+            colours that do not exist, or names a model twice.
     """
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))["models"]
@@ -254,7 +254,7 @@ def load_model(path: Path) -> Model:
 
     Raises:
         ManifestError: it cannot be read, misses a key, has an unknown key, or states a precision
-            that does not exist.
+            or colours that do not exist.
     """
     contract = path.with_suffix(".json")
     try:
@@ -270,8 +270,9 @@ def _parse_model(entry: dict[str, Any], folder: Path) -> Model:
     if golden := fields.get("golden"):
         fields["golden"] = tuple(tuple(numbers) for numbers in golden)
     model = Model(**fields)
-    if model.precision not in get_args(Precision):
-        raise ValueError(f"{model.name}: precision {model.precision!r}")
+    for key, choices in (("precision", Precision), ("colours", Colours)):
+        if (value := getattr(model, key)) not in get_args(choices):
+            raise ValueError(f"{model.name}: {key} {value!r}")
     return model
 
 
