@@ -14,7 +14,7 @@ PARALLEL := -n auto --maxprocesses=4 --dist=worksteal
 COVER :=
 MONITORING := k8s/components/monitoring
 
-.PHONY: install check format serve test test-package test-train test-ops test-image rules verify-models lock clean
+.PHONY: install install-train check format serve test test-package test-train test-ops test-image rules verify-models lock clean
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -64,7 +64,9 @@ $(VENV)/train.stamp: $(TRAIN_LOCKS) $(VENV)/dev.stamp
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement requirements/nodeps.txt
 	@touch $@
 
-test-train: $(VENV)/train.stamp
+install-train: $(VENV)/train.stamp
+
+test-train: install-train
 	$(BIN)/python -c 'import torch'
 	$(BIN)/pytest tests/train
 
@@ -95,7 +97,7 @@ lock:
 	$(LOCK) --extra=cpu --extra=otel --extra=insightface --extra=dev --constraint=requirements/cpu.txt --output-file=requirements/dev.txt pyproject.toml
 	$(LOCK) --extra=gpu --extra=insightface --extra=otel --constraint=requirements/cpu.txt --output-file=requirements/gpu.txt pyproject.toml
 	$(LOCK) --extra=cpu --extra=otel --extra=ops --constraint=requirements/dev.txt --output-file=requirements/ops.txt pyproject.toml
-	$(LOCK) --extra=cpu --extra=otel --extra=train --constraint=requirements/dev.txt --output-file=requirements/train.txt pyproject.toml
+	$(LOCK) --extra=cpu --extra=otel --extra=train-locked --constraint=requirements/dev.txt --output-file=requirements/train.txt pyproject.toml
 	$(LOCK) --no-header --no-annotate --output-file=- requirements/nodeps.in \
 		| awk '/^[^ ]/ { keep = /^(efficientnet-lite-pytorch|lightning-fabric)==/ } keep' > requirements/nodeps.txt
 	$(LOCK) --no-header --no-annotate --output-file=- requirements/insightface.in \

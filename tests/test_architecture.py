@@ -15,7 +15,7 @@ PACKAGES = (ROOT / "app" / "photo2cartoon", ROOT / "models" / "photo2cartoon_mod
 FILES = [path for package in PACKAGES for path in sorted(package.rglob("*.py"))]
 COMMANDS = sorted((PACKAGES[0] / "cli").glob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
-SHARED = {"photo2cartoon_models.manifest", "photo2cartoon_models.preprocess"}
+SHARED = {f"photo2cartoon_models.{name}" for name in ("manifest", "preprocess", "files")}
 
 
 def imports(path: Path, *, inside_functions: bool = True) -> Iterator[str]:
@@ -36,7 +36,7 @@ def test_commands_import_other_models_when_they_run(path: Path) -> None:
 
 
 def test_shared_models_need_numpy_only() -> None:
-    for name in ("manifest", "preprocess"):
+    for name in ("manifest", "preprocess", "files"):
         found = {module.partition(".")[0] for module in imports(PACKAGES[1] / f"{name}.py")}
         assert found - sys.stdlib_module_names <= {"numpy"}
 

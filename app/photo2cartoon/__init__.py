@@ -5,6 +5,7 @@ refused for, `__version__` is that of the installed distribution. Importing the 
 of the libraries that it needs: they are loaded with the first name that needs them.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,9 @@ from photo2cartoon.ground.errors import (
     UnsupportedFormat,
     UnusableOutput,
 )
+
+# ONNX Runtime 1.29 and newer report to their maker unless this is set before they are loaded.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from photo2cartoon.predictor import Photo2CartoonPredictor, cartoonize

@@ -117,7 +117,7 @@ class Photo2CartoonPredictor:
             raise ValueError("faces='all' needs compose='scene': one picture must come out")
         ticket = Ticket()
         photo, cuts = self.pipeline.find(to_bytes(image), chosen, ticket)
-        drawings = [self.pipeline.drawer.draw(photo, cut, ticket) for cut in cuts]
+        drawings = [self.pipeline.drawer.draw(photo, cut, ticket, chosen.colours) for cut in cuts]
         (cartoon,) = finish(photo, cuts, drawings, chosen)
         if self.output_path is not None:
             self.output_path.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 
 MANIFEST_PATH = Path(__file__).parent / "manifest.json"
 
+Colours = Literal["photo", "drawn"]
 Role = Literal["detector", "landmarks", "matte", "generator"]
 Precision = Literal["float32", "float16"]
 
@@ -59,6 +60,8 @@ class Model:
     """One entry of the manifest.
 
     Attributes:
+        colours: of a generator's pictures, where the caller does not choose: the photo's own, or
+            as they were drawn.
         precision: of the arithmetic inside; inputs and outputs have their own `dtype`.
         golden: what the self test must give (`preprocess.summarise`), by output; None if it is not
             recorded, as for most operators' own models, or would mean nothing.
@@ -75,6 +78,7 @@ class Model:
     inputs: tuple[TensorContract, ...]
     outputs: tuple[TensorContract, ...]
     style: str = "-"
+    colours: Colours = "drawn"
     precision: Precision = "float32"
     golden: tuple[tuple[float, ...] | None, ...] | None = None
 
@@ -167,8 +171,8 @@ def load_manifest(path: Path = MANIFEST_PATH) -> dict[str, Model]:
     """Read the manifest at `path`; file names in it are relative to its folder.
 
     Raises:
-        ManifestError: it cannot be read, misses a key, has an unknown key, states a precision that
-            does not exist, or names a model twice.
+        ManifestError: it cannot be read, misses a key, has an unknown key, states a precision or
+            colours that do not exist, or names a model twice.
     """
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))["models"]
@@ -179,6 +183,10 @@ def load_manifest(path: Path = MANIFEST_PATH) -> dict[str, Model]:
     if len(by_name) != len(models):
         raise ManifestError(f"manifest {path}: a model name occurs twice")
     return by_name
+
+
+# What the file of an operator's generator does not say, and an entry beside it may.
+UNSTATED: dict[str, Any] = {"precision": "float32", "colours": "drawn", "golden": None}
 
 
 def find_generator(manifest: dict[str, Model], asked: str | Path) -> Model:
@@ -204,7 +212,7 @@ def find_generator(manifest: dict[str, Model], asked: str | Path) -> Model:
     try:
         if (path.parent / f"{path.stem}.json").exists():
             return _check_generator(load_model(path), like)
-        return replace(like, **operators_file(path), precision="float32", golden=None)
+        return replace(like, **operators_file(path), **UNSTATED)
     except OSError as error:
         raise ManifestError(
             f"generator: cannot read {asked}, which is none of {', '.join(ours)} either: {error}"
@@ -246,7 +254,7 @@ def load_model(path: Path) -> Model:
 
     Raises:
         ManifestError: it cannot be read, misses a key, has an unknown key, or states a precision
-            that does not exist.
+            or colours that do not exist.
     """
     contract = path.with_suffix(".json")
     try:
@@ -262,8 +270,9 @@ def _parse_model(entry: dict[str, Any], folder: Path) -> Model:
     if golden := fields.get("golden"):
         fields["golden"] = tuple(tuple(numbers) for numbers in golden)
     model = Model(**fields)
-    if model.precision not in get_args(Precision):
-        raise ValueError(f"{model.name}: precision {model.precision!r}")
+    for key, choices in (("precision", Precision), ("colours", Colours)):
+        if (value := getattr(model, key)) not in get_args(choices):
+            raise ValueError(f"{model.name}: {key} {value!r}")
     return model
 
 

@@ -86,8 +86,16 @@ def test_a_contract_that_the_graph_does_not_keep_is_refused(tmp_path: Path, chan
         lambda entry: entry["inputs"][0].pop("range"),
         lambda entry: entry.update(precision="int8"),
         lambda entry: entry.update(precision=None),
+        lambda entry: entry.update(colours="bright"),
     ],
-    ids=["missing key", "unknown key", "missing tensor key", "unknown precision", "no precision"],
+    ids=[
+        "missing key",
+        "unknown key",
+        "missing tensor key",
+        "unknown precision",
+        "no precision",
+        "unknown colours",
+    ],
 )
 def test_a_malformed_entry_is_refused(tmp_path: Path, change: Change) -> None:
     with pytest.raises(ManifestError):

@@ -113,7 +113,7 @@ def test_the_fused_graph_gives_equal_bytes(tmp_path: Path, rgba: NDArray[np.uint
     # The red channel is the matte, so that any matte can be asked for; all of it lies inside.
     crop = rgba[:, :, [3, 0, 1, 2]].copy()
     crop[:, :, 3] = 255
-    cartoon, alpha, _ = OnnxNetwork(model, CPU, content).run(crop[None])
+    drawn, _, alpha, _ = OnnxNetwork(model, CPU, content).run(crop[None])
     weight = crop[:, :, 0].astype(np.float32) * np.float32(1 / 255)
-    np.testing.assert_array_equal(cartoon[0], composite(crop[:, :, :3], weight))
+    np.testing.assert_array_equal(drawn[0], composite(crop[:, :, :3], weight))
     np.testing.assert_array_equal(alpha[0], crop[:, :, 0])

@@ -26,6 +26,9 @@ class Options(BaseModel):
         pattern=r"^(white|transparent|#[0-9a-fA-F]{6})$",
         description="white, transparent or #rrggbb; for portraits",
     )
+    colours: Literal["photo", "drawn"] | None = Field(
+        None, description="photo (the photo's own) or drawn (exactly what the generator drew)"
+    )
     format: OutputFormat | None = Field(None, description="png, jpeg or webp")
     quality: int | None = Field(
         None, ge=1, le=100, description="1 to 100, of JPEG and WebP; PNG loses nothing"

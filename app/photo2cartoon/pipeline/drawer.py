@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from photo2cartoon.ground.errors import UnusableOutput
 from photo2cartoon.ground.ticket import Stage, Ticket
 from photo2cartoon.pipeline.alignment import Alignment, Crop
+from photo2cartoon.pipeline.colours import recolour
 from photo2cartoon.pipeline.matte import predict_matte
 from photo2cartoon.runtime.network import Network
+from photo2cartoon_models.manifest import Colours
 from photo2cartoon_models.preprocess import composite, to_image, to_tensor
 
 FLAT = 2 / 127.5  # two grey levels: a drawing spans more
@@ -67,10 +69,18 @@ class Drawer(Protocol):
     def matte(self, image: Image, cut: Cut, ticket: Ticket) -> NDArray[np.float32]:
         """Estimate one face's matte in `image` `(H, W, 3)` uint8 RGB: `(S, S)` float32, 0..1."""
 
-    def draw(self, image: Image, cut: Cut, ticket: Ticket) -> Drawing:
+    def draw(
+        self, image: Image, cut: Cut, ticket: Ticket, colours: Colours | None = None
+    ) -> Drawing:
         """Draw one face of `image` `(H, W, 3)` uint8 RGB.
 
         The generator is run once more if its output is flat or not finite.
+
+        Args:
+            image: the photo.
+            cut: where the face is in it.
+            ticket: the request's.
+            colours: the photo's, or as drawn; None: what the generator's entry says.
 
         Raises:
             UnusableOutput: the second output is no better.
@@ -92,7 +102,9 @@ class StagedDrawer:
         with ticket.stage(Stage.MATTE):
             return predict_matte(self.matte_network, image, cut.alignment, cut.crop, ticket)
 
-    def draw(self, image: Image, cut: Cut, ticket: Ticket) -> Drawing:
+    def draw(
+        self, image: Image, cut: Cut, ticket: Ticket, colours: Colours | None = None
+    ) -> Drawing:
         """See `Drawer`."""
         matte = self.matte(image, cut, ticket)
         with ticket.stage(Stage.COMPOSE):
@@ -100,7 +112,10 @@ class StagedDrawer:
         with ticket.stage(Stage.GENERATE):
             output = self._generate(tensor, ticket)
         with ticket.stage(Stage.COMPOSE):
-            return Drawing(to_image(output), matte)
+            cartoon = to_image(output)
+            if (colours or self.generator.model.colours) == "photo":
+                cartoon = recolour(cut.crop.pixels, cartoon, matte)
+            return Drawing(cartoon, matte)
 
     def _generate(self, tensor: NDArray[np.float32], ticket: Ticket) -> NDArray[np.float32]:
         """Run the generator on one tensor `(3, S, S)`; the same shape comes back."""
@@ -126,14 +141,22 @@ class FusedDrawer:
         """See `Drawer`. The cartoon is drawn as well, which costs a GPU little."""
         return self.draw(image, cut, ticket).matte
 
-    def draw(self, image: Image, cut: Cut, ticket: Ticket) -> Drawing:  # noqa: ARG002
+    def draw(
+        self,
+        image: Image,  # noqa: ARG002 - the cut has it
+        cut: Cut,
+        ticket: Ticket,
+        colours: Colours | None = None,
+    ) -> Drawing:
         """See `Drawer`."""
+        colours = colours or self.network.model.colours
         with ticket.stage(Stage.GENERATE):
             inside = (cut.crop.inside * 255).astype(np.uint8)
             rgba = np.dstack((cut.crop.pixels, inside))[None]
             for _ in range(TRIES):
-                cartoons, mattes, spreads = self.network.run(rgba, ticket)
+                drawn, recoloured, mattes, spreads = self.network.run(rgba, ticket)
                 if spreads[0] > FLAT:  # False for NaN
+                    cartoons = recoloured if colours == "photo" else drawn
                     return Drawing(cartoons[0], mattes[0].astype(np.float32) / np.float32(255))
                 self.unusable += 1
             raise UnusableOutput

@@ -1,7 +1,8 @@
 """Matte, composite and generator as one ONNX graph, so that nothing leaves the GPU in between.
 
     image    uint8 (N, S, S, 4), RGB of the aligned crop, and 255 where it lies inside the photo
-    cartoon  uint8 (N, S, S, 3), RGB, 0..255, not composited: the caller knows the background
+    drawn    uint8 (N, S, S, 3), RGB, 0..255, not composited: the caller knows the background
+    coloured uint8 (N, S, S, 3), the same in the photo's colours (`pipeline.colours`)
     matte    uint8 (N, S, S), 0 background .. 255 person
     spread   float32 (N,), the generator's largest value minus its smallest; NaN if one of them is
 
@@ -18,7 +19,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from photo2cartoon.pipeline.colour_graph import add_recolour
 from photo2cartoon.pipeline.matte import EMBEDDED_SIZE
 from photo2cartoon_models.manifest import ManifestError, Model, TensorContract
 
@@ -67,7 +70,8 @@ def _describe(matte: Model, generator: Model, size: int, digest: str, length: in
         size_bytes=length,
         inputs=(rgba,),
         outputs=(
-            replace(rgba, name="cartoon", shape=("N", size, size, 3), meaning="cartoon"),
+            replace(rgba, name="drawn", shape=("N", size, size, 3), meaning="as drawn"),
+            replace(rgba, name="coloured", shape=("N", size, size, 3), meaning="recoloured"),
             replace(rgba, name="matte", shape=("N", size, size), layout="-", meaning="matte"),
             TensorContract("spread", "float32", ("N",), "-", "-", (0, 2), "0 is no drawing"),
         ),
@@ -90,6 +94,7 @@ def _join(matte: Model, generator: Model, contents: tuple[bytes, bytes]) -> byte
     )
     size = generator.image_size
     before, between, after = _surroundings(
+        size,
         matte,
         (f"matte/{matte.inputs[0].name}", f"matte/{matte.outputs[0].name}"),
         (f"generator/{generator.inputs[0].name}", f"generator/{generator.outputs[0].name}"),
@@ -100,7 +105,8 @@ def _join(matte: Model, generator: Model, contents: tuple[bytes, bytes]) -> byte
         "matte_composite_generator",
         [info("image", onnx.TensorProto.UINT8, ["N", size, size, 4])],
         [
-            info("cartoon", onnx.TensorProto.UINT8, ["N", size, size, 3]),
+            info("drawn", onnx.TensorProto.UINT8, ["N", size, size, 3]),
+            info("coloured", onnx.TensorProto.UINT8, ["N", size, size, 3]),
             info("matte", onnx.TensorProto.UINT8, ["N", size, size]),
             info("spread", onnx.TensorProto.FLOAT, ["N"]),
         ],
@@ -126,7 +132,7 @@ def _opset(model: "onnx.ModelProto") -> int:
     return next(int(o.version) for o in model.opset_import if o.domain == "")
 
 
-class _Part:
+class Part:
     """Nodes in the order in which they run, and the constants they read."""
 
     def __init__(self, prefix: str) -> None:
@@ -142,22 +148,28 @@ class _Part:
         self.nodes.append(onnx.helper.make_node(op, list(inputs), [output], **attributes))
         return output
 
-    def number(self, value: float | list[int]) -> str:
+    def number(self, value: float | list[int] | NDArray[np.float32]) -> str:
         """Add a constant, float32 for a float and int64 for a list, and return its name."""
         import onnx  # noqa: PLC0415
 
-        name = f"{self.prefix}/={value}"
         array = np.array(value, np.int64 if isinstance(value, list) else np.float32)
+        name = f"{self.prefix}/={array.tolist()}"
         self.numbers[name] = onnx.numpy_helper.from_array(array, name)
         return name
 
 
+def _give_picture(part: Part, levels: str, output: str) -> None:
+    """Round `(N, 3, S, S)` 0..255 to the bytes of an output `(N, S, S, 3)`."""
+    whole = part.add("Cast", part.add("Round", levels), to=2)
+    part.add("Transpose", whole, perm=[0, 2, 3, 1], output=output)
+
+
 def _surroundings(
-    matte: Model, matte_names: tuple[str, str], generator_names: tuple[str, str]
-) -> tuple[_Part, _Part, _Part]:
+    size: int, matte: Model, matte_names: tuple[str, str], generator_names: tuple[str, str]
+) -> tuple[Part, Part, Part]:
     """Make what comes before the matte network, between the networks, and after the generator."""
     source, target = matte.inputs[0], matte.outputs[0]
-    a = _Part("before")
+    a = Part("before")
     planes = a.add("Cast", a.add("Transpose", "image", perm=[0, 3, 1, 2]), to=1)  # (N, 4, S, S)
     colours = a.add("Slice", planes, a.number([0]), a.number([3]), a.number([1]))
     edge = a.add("Slice", planes, a.number([3]), a.number([4]), a.number([1]))
@@ -169,7 +181,7 @@ def _surroundings(
         shifted = a.add("Transpose", shifted, perm=[0, 2, 3, 1])
     a.add("Identity", shifted, output=matte_names[0])
 
-    b = _Part("between")
+    b = Part("between")
     mask = matte_names[1]
     if target.layout == "NHWC":
         mask = b.add("Transpose", mask, perm=[0, 3, 1, 2])
@@ -184,11 +196,15 @@ def _surroundings(
     photo = b.add("Div", photo, b.number(127.5))
     b.add("Sub", photo, b.number(1.0), output=generator_names[0])
 
-    c = _Part("after")
+    c = Part("after")
     drawn = generator_names[1]  # (N, 3, S, S), -1..1
     levels = c.add("Mul", c.add("Add", drawn, c.number(1.0)), c.number(127.5))
-    levels = c.add("Round", c.add("Clip", levels, c.number(0.0), c.number(255.0)))
-    c.add("Transpose", c.add("Cast", levels, to=2), perm=[0, 2, 3, 1], output="cartoon")
+    levels = c.add("Clip", levels, c.number(0.0), c.number(255.0))
+    _give_picture(c, levels, "drawn")
+    unit = c.number(1 / 255)
+    crop, picture = c.add("Mul", colours, unit), c.add("Mul", levels, unit)
+    coloured = add_recolour(c, size, crop, picture, alpha)
+    _give_picture(c, c.add("Mul", coloured, c.number(255.0)), "coloured")
     levels = c.add("Round", c.add("Mul", alpha, c.number(255.0)))
     c.add("Squeeze", c.add("Cast", levels, to=2), c.number([1]), output="matte")
     axes = c.number([1, 2, 3])

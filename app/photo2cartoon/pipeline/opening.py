@@ -120,6 +120,6 @@ def open_fused(matte: Model, generator: Model, device: Device, largest: int) -> 
     """
     model, content = fuse(matte, generator)
     reference = BoundNetwork(model, CPU, content, 1)
-    cartoon, mask, _ = map(summarise, reference.run(reference.probe()))
-    golden = (tuple(cartoon), tuple(mask), None)
+    *pictures, _ = map(summarise, reference.run(reference.probe()))
+    golden = (*map(tuple, pictures), None)
     return BoundNetwork(replace(model, golden=golden), device, content, largest)

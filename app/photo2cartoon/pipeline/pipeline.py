@@ -120,7 +120,7 @@ class Pipeline:
             Problem: as `cartoonize`.
         """
         image, cuts = self.find(photo, options, ticket)
-        drawings = [self.drawer.draw(image, cut, ticket) for cut in cuts]
+        drawings = [self.drawer.draw(image, cut, ticket, options.colours) for cut in cuts]
         with ticket.stage(Stage.COMPOSE):
             return finish(image, cuts, drawings, options)
 

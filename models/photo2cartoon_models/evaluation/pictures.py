@@ -9,16 +9,19 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
+import pi_heif
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
+from photo2cartoon_models import files
 from photo2cartoon_models.preprocess import composite, to_image, to_tensor
+
+pi_heif.register_heif_opener()  # Pillow knows the other formats of `files.PHOTO_SUFFIXES`
 
 Image = NDArray[np.uint8]
 Progress = Callable[[str, int, int], None]  # what is done, how many of it, of how many
 
 SIDE = 256  # px
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
 SEXES = ("female", "male")
 LISTED = 3  # files in an error message
 
@@ -135,7 +138,7 @@ def find_drawings(folder: Path) -> list[Path]:
 def _find(folder: Path, fits: Callable[[tuple[int, int]], bool], wanted: str) -> list[Path]:
     if not folder.is_dir():
         raise EvaluationError(f"{folder} is no folder")
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    found = files.find_photos(folder)
     if not found:
         raise EvaluationError(f"there is no picture in {folder}")
     sizes = {path: _size(path) for path in found}

@@ -3,7 +3,7 @@
 config       what a run is told: YAML and `-o key.sub=value`, checked before anything starts
 data         pictures packed as bytes, in an order that the step's number alone decides
 augment      what is done to them, in batches, on the device
-judges       the fast recipe's discriminators
+discriminators  the fast recipe's discriminators
 losses       every term of both recipes, as functions of tensors
 recipe       what both recipes are made of, and what the loop asks of them
 published    U-GAT-IT both ways, as photo2cartoon was trained

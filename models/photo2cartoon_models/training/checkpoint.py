@@ -4,7 +4,6 @@ Networks stand at the top by name, as in minivision's files, so that `photo2cart
 `genA2B` out of it like out of any other. What only training needs stands under `training`.
 """
 
-import os
 import pickle
 import random
 from pathlib import Path
@@ -13,13 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from photo2cartoon_models.files import write_whole
 from photo2cartoon_models.training.config import Config, ConfigError, parse_config
 from photo2cartoon_models.training.recipe import Recipe
 
 TRAINING = "training"
 FORMAT = 1
 LAST = "last.pt"
-PART = ".part"
 
 
 class ResumeError(Exception):
@@ -41,12 +40,8 @@ def save_checkpoint(folder: Path, recipe: Recipe, config: Config, step: int, kee
     }
     folder.mkdir(parents=True, exist_ok=True)
     last = folder / LAST
-    part = folder / (LAST + PART)
-    with part.open("wb") as file:
+    with write_whole(last, sync=True) as file:
         torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(last)
     if keep:
         kept = folder / f"step_{step:07d}.pt"
         kept.unlink(missing_ok=True)

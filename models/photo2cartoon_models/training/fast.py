@@ -1,4 +1,4 @@
-"""The fast recipe: one direction, and judges that know pictures before they see the first drawing.
+"""The fast recipe: one direction, and discriminators on features of a network that knows pictures.
 
 Without cycle and second generator nothing ties the cartoon to the photo but the content term: what
 is where in the photo, by features of a network that was trained on photographs. Eyes and mouth
@@ -21,12 +21,12 @@ from photo2cartoon_models.networks.features import LiteFeatures
 from photo2cartoon_models.networks.generator import Generator
 from photo2cartoon_models.networks.lite import LiteGenerator
 from photo2cartoon_models.networks.picture import Picture
-from photo2cartoon_models.readers.weights import read_checkpoint
+from photo2cartoon_models.readers.weights import read_weights
 from photo2cartoon_models.readers.weights_error import WeightsError
 from photo2cartoon_models.training import augment, losses
 from photo2cartoon_models.training.config import ConfigError, FastConfig, GeneratorSection, Stage
 from photo2cartoon_models.training.data import Folder, drawing, order, pair, portrait, to_unit
-from photo2cartoon_models.training.judges import PixelJudge, ProjectedJudge
+from photo2cartoon_models.training.discriminators import PatchDiscriminator, ProjectedDiscriminator
 from photo2cartoon_models.training.recipe import (
     TOTAL,
     Image,
@@ -62,9 +62,9 @@ class Batch:
         pair_plain: as `plain`, the pairs' photos.
         pair_regions: as `regions`, of the pairs.
         same: drawings that have to stay as they are.
-        judged_real: what the judges are shown as real.
-        judge_pairs: whether the judges see what was drawn of the pairs, or of the photos.
-        judges_share: of the judges' full weight, 0..1; at 0 they neither judge nor learn.
+        real: what the discriminators are shown as real.
+        discriminate_pairs: whether they see what was drawn of the pairs, or of the photos.
+        adversarial_share: share of the adversarial weight, 0..1; at 0 they do not learn either.
         rng: of the step.
     """
 
@@ -75,25 +75,25 @@ class Batch:
     pair_plain: Tensor | None
     pair_regions: Tensor | None
     same: Tensor | None
-    judged_real: Tensor
-    judge_pairs: bool
-    judges_share: float
+    real: Tensor
+    discriminate_pairs: bool
+    adversarial_share: float
     rng: torch.Generator
 
 
 @dataclass(slots=True)
 class Seen:
-    """Features of one step: for the judges of each network, for content and pairs of the first.
+    """Features of one step: of all networks for the discriminators, of the first for content.
 
     Attributes:
-        judged: what was drawn, as the judges see it, (B, 3, S, S).
+        shown: what was drawn, as the discriminators see it, (B, 3, S, S).
         real: features of real pictures.
-        made: features of `judged`.
+        made: features of `shown`.
         wanted: features of plain photos, then of the pairs' cartoons.
         drawn: features of what was drawn of them.
     """
 
-    judged: Tensor
+    shown: Tensor
     real: Features
     made: Features
     wanted: dict[int, Tensor]
@@ -132,21 +132,21 @@ class Fast:
         self.mean = copy.deepcopy(self.generator).requires_grad_(False).eval()
         self.mean.to(self.fabric.device)
         self.projected = [
-            ProjectedJudge(f.channels, model.projected_channels) for f in self.features
+            ProjectedDiscriminator(f.channels, model.projected_channels) for f in self.features
         ]
-        self.pixel = PixelJudge(model.pixel_ndf)
+        self.pixel = PatchDiscriminator(model.pixel_ndf)
         lay_out(self.pixel, self.config.channels_last)
-        judges: dict[str, nn.Module] = {
-            f"projected{f.variant}": judge
-            for f, judge in zip(self.features, self.projected, strict=True)
+        discriminators: dict[str, nn.Module] = {
+            f"projected{f.variant}": heads
+            for f, heads in zip(self.features, self.projected, strict=True)
         }
-        judges["pixel"] = self.pixel
+        discriminators["pixel"] = self.pixel
         self.networks: dict[str, nn.Module] = {
             "genA2B": self.mean,  # what is shown, exported and served
             "live": self.generator,
-            **judges,
+            **discriminators,
         }
-        self._trained_judges = Trained(**judges)
+        self._discriminators = Trained(**discriminators)
         how = self.config.optimizer
         self.optimisers: dict[str, torch.optim.Optimizer] = {
             name: torch.optim.Adam(
@@ -154,15 +154,17 @@ class Fast:
                 how.learning_rate,
                 (how.beta1, how.beta2),
             )
-            for name, net in (("G", self.generator), ("D", self._trained_judges))
+            for name, net in (("G", self.generator), ("D", self._discriminators))
         }
-        self._learns = [p for p in self._trained_judges.parameters() if p.requires_grad]
+        self._learns = [p for p in self._discriminators.parameters() if p.requires_grad]
         trained = Trained(generator=self.generator)
         self._draw, self._optim_g = self.fabric.setup(trained, self.optimisers["G"])
-        self._judge, self._optim_d = self.fabric.setup(self._trained_judges, self.optimisers["D"])
+        self._discriminate, self._optim_d = self.fabric.setup(
+            self._discriminators, self.optimisers["D"]
+        )
 
     def step(self, number: int) -> Terms:
-        """One batch: the generator draws, the judges learn, the generator learns."""
+        """One batch: the generator draws, the discriminators learn, the generator learns."""
         stage = self._enter_stage(number)
         how = self.config.optimizer
         start = round(self.total_steps * (1 - how.decay_share))
@@ -174,11 +176,11 @@ class Fast:
         with self.fabric.autocast():
             seen = self._see(batch, made)
 
-        judged = self._teach_judges(batch, seen) if batch.judges_share else {}
+        learnt = self._train_discriminators(batch, seen) if batch.adversarial_share else {}
         for parameter in self._learns:  # their gradients would be thrown away
             parameter.requires_grad_(False)
         with self.fabric.autocast():
-            drawn = self.draw_terms(batch, made, seen)
+            drawn = self.generator_terms(batch, made, seen)
         self._optim_g.zero_grad(set_to_none=True)
         self.fabric.backward(drawn[TOTAL])
         self._optim_g.step()
@@ -186,16 +188,16 @@ class Fast:
             parameter.requires_grad_(True)
         self._follow(number)
         terms = {name: value.detach() for name, value in drawn.items() if name != TOTAL}
-        return terms | judged | {"g": drawn[TOTAL].detach()}
+        return terms | learnt | {"g": drawn[TOTAL].detach()}
 
-    def _teach_judges(self, batch: Batch, seen: Seen) -> Terms:
-        judged = self._judge(lambda: self.judge_terms(batch, seen))
+    def _train_discriminators(self, batch: Batch, seen: Seen) -> Terms:
+        terms = self._discriminate(lambda: self.discriminator_terms(batch, seen))
         self._optim_d.zero_grad(set_to_none=True)
-        self.fabric.backward(judged[TOTAL])
+        self.fabric.backward(terms[TOTAL])
         self._optim_d.step()
-        return {"d": judged[TOTAL].detach()}
+        return {"d": terms[TOTAL].detach()}
 
-    def _judges_share(self, number: int) -> float:
+    def _adversarial_share(self, number: int) -> float:
         """0 while the photo is learnt first, then up to 1."""
         begun = number - self.w.adversarial_from
         return min(1.0, max(0.0, begun / self.w.adversarial_ramp))
@@ -268,9 +270,9 @@ class Fast:
         return Batch(
             torch.cat(inputs).contiguous(memory_format=layout),
             plain, regions, target, pair_plain, pair_regions, same,
-            judged_real=augment.for_judges(real, how, rng),
-            judge_pairs=target is not None and number % 2 == 0,
-            judges_share=self._judges_share(number),
+            real=augment.diff_augment(real, how, rng),
+            discriminate_pairs=target is not None and number % 2 == 0,
+            adversarial_share=self._adversarial_share(number),
             rng=rng,
         )  # fmt: skip
 
@@ -282,36 +284,36 @@ class Fast:
     def _see(self, batch: Batch, made: Tensor) -> Seen:
         """Look at everything with the feature networks, once."""
         count = len(batch.plain)
-        first = count if batch.judge_pairs else 0
-        judged = augment.for_judges(made[first : first + count], self.config.augment, batch.rng)
+        first = count if batch.discriminate_pairs else 0
+        shown = augment.diff_augment(made[first : first + count], self.config.augment, batch.rng)
         drawn = made[: count if batch.target is None else 2 * count]
         wanted = batch.plain if batch.target is None else torch.cat((batch.plain, batch.target))
         with torch.no_grad():
-            real = [net(torch.cat((batch.judged_real, wanted))) for net in self.features]
-        mine = [net(torch.cat((judged, drawn))) for net in self.features]
+            real = [net(torch.cat((batch.real, wanted))) for net in self.features]
+        mine = [net(torch.cat((shown, drawn))) for net in self.features]
         return Seen(
-            judged,
+            shown,
             real=[{s: f[:count] for s, f in maps.items()} for maps in real],
             wanted={s: f[count:].float() for s, f in real[0].items()},
             made=[{s: f[:count] for s, f in maps.items()} for maps in mine],
             drawn={s: f[count:].float() for s, f in mine[0].items()},
         )
 
-    def judge_terms(self, batch: Batch, seen: Seen) -> Terms:
-        """Hinge of all judges."""
-        total = losses.hinge_real_and_made(
+    def discriminator_terms(self, batch: Batch, seen: Seen) -> Terms:
+        """The discriminators' loss: hinge, summed over all of them."""
+        total = losses.hinge_discriminator(
             self._heads(seen.real),
             self._heads([{s: f.detach() for s, f in maps.items()} for maps in seen.made]),
         )
-        pixels = self.pixel(torch.cat((batch.judged_real, seen.judged.detach())))
+        pixels = self.pixel(torch.cat((batch.real, seen.shown.detach())))
         real, made = pixels.chunk(2)
-        return {TOTAL: total + losses.hinge_real_and_made([real], [made])}
+        return {TOTAL: total + losses.hinge_discriminator([real], [made])}
 
     def _heads(self, features: Features) -> list[Tensor]:
         pairs = zip(self.projected, features, strict=True)
-        return [logit for judge, maps in pairs for logit in judge(maps)]
+        return [logit for heads, maps in pairs for logit in heads(maps)]
 
-    def draw_terms(self, batch: Batch, made: Tensor, seen: Seen) -> Terms:
+    def generator_terms(self, batch: Batch, made: Tensor, seen: Seen) -> Terms:
         """Every term of the generator's loss, not weighted yet; and their weighted sum."""
         w, count = self.w, len(batch.plain)
         weigh = losses.landmark_weights
@@ -329,10 +331,10 @@ class Fast:
             ),
         }
         weights = {"content": w.content}
-        if batch.judges_share:
-            taken = losses.hinge_taken_for_real(self._heads(seen.made))
-            terms["adversarial"] = taken - w.pixel_judge * self.pixel(seen.judged).mean()
-            weights["adversarial"] = w.adversarial * batch.judges_share
+        if batch.adversarial_share:
+            taken = losses.hinge_generator(self._heads(seen.made))
+            terms["adversarial"] = taken - w.pixel_judge * self.pixel(seen.shown).mean()
+            weights["adversarial"] = w.adversarial * batch.adversarial_share
         if w.colour:
             terms["colour"] = losses.colours_apart(
                 free, batch.plain, w.colour_darker, w.colour_lighter, w.colour_hue
@@ -401,8 +403,8 @@ class Fast:
 
     def load(self, path: Path) -> list[str]:
         """Take the generator."""
-        checkpoint = read_checkpoint(path)
-        state = checkpoint.generator().state_dict()
+        weights = read_weights(path)
+        state = weights.generator().state_dict()
         for net in (self.generator, self.mean):
             mine = net.state_dict()
             if {k: v.shape for k, v in state.items()} != {k: v.shape for k, v in mine.items()}:

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.tensorboard import SummaryWriter
 
+from photo2cartoon_models.files import write_file, write_whole
+
 METRICS = "metrics.csv"
 FIXED = ("step", "seconds", "steps_per_second", "learning_rate")
 
@@ -40,12 +42,10 @@ class Log:
     def _write_all(self) -> None:
         """Rows may have different terms (a term every fourth step): the columns are all of them."""
         self._columns = list(dict.fromkeys([*FIXED, *(key for row in self._rows for key in row)]))
-        part = self._path.with_name(METRICS + ".part")
-        with part.open("w", newline="", encoding="utf-8") as file:
+        with write_whole(self._path, "w", newline="") as file:
             writer = csv.DictWriter(file, self._columns)
             writer.writeheader()
             writer.writerows(self._rows)
-        part.replace(self._path)
 
     def metrics(self, step: int, values: dict[str, float]) -> None:
         """Add one row; `values` are means since the row before."""
@@ -74,4 +74,4 @@ def write_png(path: Path, image: NDArray[np.uint8]) -> None:
     """Write (H, W, 3) RGB."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-    path.write_bytes(data.tobytes())
+    write_file(path, data.tobytes())

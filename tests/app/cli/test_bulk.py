@@ -16,7 +16,6 @@ from typer.testing import CliRunner
 from photo2cartoon.cli.bulk import (
     Outcome,
     Shard,
-    find_photos,
     plan_targets,
     run_bulk,
     write_pictures,
@@ -25,6 +24,7 @@ from photo2cartoon.cli.bulk import (
 from photo2cartoon.cli.main import commands
 from photo2cartoon.ground.options import Options
 from photo2cartoon.pipeline.pipeline import Pipeline
+from photo2cartoon_models.files import find_photos
 from tests.places import ROOT
 
 
@@ -41,7 +41,7 @@ def folder(tmp_path: Path, photo: bytes) -> Path:
 
 def bulk(pipeline: Pipeline, source: Path, target: Path, **choices: object) -> list[Outcome]:
     given: dict[str, object] = {"threads": 2, "again": False} | choices
-    targets = plan_targets(find_photos(source, target), source, target, ".png")
+    targets = plan_targets(find_photos(source, outside=target), source, target, ".png")
     work = run_bulk(pipeline, targets, source, Options(), **given)  # type: ignore[arg-type]
     return sorted(work, key=lambda outcome: outcome.photo)
 
@@ -248,4 +248,4 @@ def test_a_stopped_run_leaves_whole_files_and_goes_on(tmp_path: Path, photo: byt
     assert again.returncode == 0
     assert f"{count - len(first)} done, {len(first)} skipped, 0 failed" in again.stdout
     assert all((target / name).stat().st_mtime_ns == when for name, when in first.items())
-    assert len(find_photos(target, source)) == count
+    assert len(find_photos(target)) == count

@@ -61,13 +61,13 @@ def draw_both(
 ) -> Iterator[Drawing]:
     image, (cut,) = pipeline.find(photo, options, Ticket())
     for drawer in (pipeline.drawer, FusedDrawer(fused)):
-        yield drawer.draw(image, cut, Ticket())
+        yield drawer.draw(image, cut, Ticket(), options.colours)
 
 
 def test_the_fused_graph_draws_what_the_stages_draw(
     pipeline: Pipeline, fused: BoundNetwork, photo: bytes
 ) -> None:
-    staged, whole = draw_both(pipeline, fused, photo, Options())
+    staged, whole = draw_both(pipeline, fused, photo, Options(colours="drawn"))
     off = np.abs(staged.cartoon - whole.cartoon.astype(float))
     # Rounding takes half a grey level. The rest: a value on the edge between two levels may fall to
     # the other side of it in the composite that the generator sees.
@@ -76,8 +76,22 @@ def test_the_fused_graph_draws_what_the_stages_draw(
     assert np.abs(staged.matte - whole.matte).max() < 0.501 / 255
 
 
+def test_the_fused_graph_colours_as_the_stages_do(
+    pipeline: Pipeline, fused: BoundNetwork, photo: bytes
+) -> None:
+    staged, whole = draw_both(pipeline, fused, photo, Options(colours="photo"))
+    off = np.abs(staged.cartoon - whole.cartoon.astype(float))[staged.matte > 0.5]
+    assert off.mean() < 0.4  # rounding alone gives a quarter of a grey level
+    assert off.max() < 4
+
+
 @pytest.mark.parametrize(
-    "options", [Options(), Options(background="transparent"), Options(compose="scene")]
+    "options",
+    [
+        Options(colours="drawn"),
+        Options(colours="drawn", background="transparent"),
+        Options(colours="drawn", compose="scene"),
+    ],
 )
 def test_every_kind_of_picture_is_within_a_grey_level(
     pipeline: Pipeline, fused: BoundNetwork, photo: bytes, options: Options
@@ -132,7 +146,7 @@ def test_the_self_test_is_the_cpus_answer(bound: BoundNetwork, generator: Model)
     darker = (tuple(value - 9 for value in bound.model.golden[0] or ()), None, None)
     _, content = fuse(MATTE, generator)
     wrong = BoundNetwork(replace(bound.model, golden=darker), CPU, content, 1)
-    with pytest.raises(ManifestError, match=r"cartoon is 9.0 grey levels off"):
+    with pytest.raises(ManifestError, match=r"drawn is 9.0 grey levels off"):
         wrong.warm_up()
 
 

@@ -93,9 +93,11 @@ def test_the_total_is_the_weighted_sum(data: Path) -> None:
         assert float(terms["g"]) == pytest.approx(total, rel=1e-5)
 
 
-def test_judges_and_generator_learn_apart(data: Path) -> None:
+def test_discriminators_and_generator_learn_apart(data: Path) -> None:
     run = recipe(config(data))
-    projections = [p.clone() for judge in run.projected for p in judge.projections.parameters()]
+    projections = [
+        p.clone() for discriminator in run.projected for p in discriminator.projections.parameters()
+    ]
     before = {n: [p.clone() for p in net.parameters()] for n, net in run.networks.items()}
     run._optim_g.step = lambda: None  # type: ignore[method-assign]
     run.step(1)
@@ -105,7 +107,7 @@ def test_judges_and_generator_learn_apart(data: Path) -> None:
     for name in ("live", "genA2B"):
         same = run.networks[name].parameters()
         assert all(torch.equal(p, q) for p, q in zip(before[name], same, strict=True))
-    after = [p for judge in run.projected for p in judge.projections.parameters()]
+    after = [p for discriminator in run.projected for p in discriminator.projections.parameters()]
     assert all(torch.equal(p, q) for p, q in zip(projections, after, strict=True))
 
 
