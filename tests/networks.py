@@ -14,7 +14,7 @@ def write_generator(path: Path, gain: float = 0.5) -> Path:
 
     It is a convolution, so that there is arithmetic to count: 58 MFLOP a picture.
     """
-    shape = ["N", 3, SIDE, SIDE]
+    shape: list[str | int] = ["N", 3, SIDE, SIDE]
     weights = np.zeros((3, 3, KERNEL, KERNEL), np.float32)
     weights[range(3), range(3), KERNEL // 2, KERNEL // 2] = gain
     node = helper.make_node("Conv", ["input", "weights"], ["output"], auto_pad="SAME_UPPER")
