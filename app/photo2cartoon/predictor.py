@@ -98,8 +98,8 @@ class Photo2CartoonPredictor:
 
         Args:
             image: a path, a file's bytes, an array `(H, W, 3)` uint8 RGB, or a Pillow image.
-            **options: `faces`, `compose` and `background`, with the values that they have over
-                HTTP; one picture must come out.
+            **options: `faces`, `compose`, `background` and `colours`, with the values that they
+                have over HTTP; one picture must come out.
 
         Returns:
             `(256, 256, 3)` uint8 RGB; `(256, 256, 4)` RGBA with a transparent background;

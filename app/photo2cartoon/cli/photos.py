@@ -31,6 +31,7 @@ def _describe(name: str) -> str:
 Faces = Annotated[str, typer.Option("--faces", help=_describe("faces"))]
 Compose = Annotated[str, typer.Option("--compose", help=_describe("compose"))]
 Background = Annotated[str | None, typer.Option("--background", help=_describe("background"))]
+Colours = Annotated[str | None, typer.Option("--colours", help=_describe("colours"))]
 Format = Annotated[str | None, typer.Option("--format", help=_describe("format"))]
 Quality = Annotated[int | None, typer.Option("--quality", help=_describe("quality"))]
 
@@ -44,6 +45,7 @@ def run(
     faces: Faces = "largest",
     compose: Compose = "portrait",
     background: Background = None,
+    colours: Colours = None,
     output_format: Format = None,
     quality: Quality = None,
 ) -> None:
@@ -52,7 +54,12 @@ def run(
     Exit code: 0 all photos are drawn, 1 some photos failed, 2 the call itself is wrong.
     """
     options = _read_options(
-        faces=faces, compose=compose, background=background, format=output_format, quality=quality
+        faces=faces,
+        compose=compose,
+        background=background,
+        colours=colours,
+        format=output_format,
+        quality=quality,
     )
     targets, options = _plan_outputs(photos, output, options)
     pipeline = load_pipeline(read_settings())
@@ -67,6 +74,7 @@ def bulk(
     faces: Faces = "largest",
     compose: Compose = "portrait",
     background: Background = None,
+    colours: Colours = None,
     output_format: Format = None,
     quality: Quality = None,
     report: Annotated[
@@ -84,7 +92,12 @@ def bulk(
     is wrong or there is no photo, 130 stopped by Ctrl-C.
     """
     options = _read_options(
-        faces=faces, compose=compose, background=background, format=output_format, quality=quality
+        faces=faces,
+        compose=compose,
+        background=background,
+        colours=colours,
+        format=output_format,
+        quality=quality,
     )
     if target.resolve() == source.resolve():
         raise typer.BadParameter("the cartoons need a folder of their own", param_hint="TARGET")
