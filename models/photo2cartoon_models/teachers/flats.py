@@ -1,0 +1,84 @@
+"""Flats: the even areas of colour between the lines.
+
+Sources: Winnemoeller, Olsen and Gooch 2006, "Real-time video abstraction" (bilateral smoothing
+again and again; steps of lightness that are as sharp as the photo is there).
+"""
+
+import numpy as np
+
+from photo2cartoon_models.teachers.fields import (
+    Field,
+    blur,
+    positions,
+    ramp,
+    sample,
+    shrink,
+    slope,
+    smooth,
+)
+
+STEP = 100 / 6  # L from one flat to the next; a flat ends at white
+SHARPEST = 12.0  # by how much the exponent of a step rises in steep places
+STEEP = 0.6  # L per unit: half of that
+PASSES = 4  # of smoothing, on half the pixels
+TOLERANCE, REACH = 8.0, 4.5  # of each: Lab, cells of 2 units
+HUE_PASSES = 3  # of smoothing the colours further, on a sixteenth of the pixels
+HUE_TOLERANCE, HUE_REACH = 7.0, 5.5  # of each: Lab, cells of 4 units
+HUE_KEPT = (5.0, 14.0)  # chroma off those colours that is drawn, such as lips
+DETAIL = (5.0, 13.0)  # Lab off the flats that is drawn, such as irises and pearls
+
+
+def paint(fine: Field, unit: float) -> Field:
+    """Simplify a picture into flats.
+
+    Args:
+        fine: Lab, `(H, W, 3)`, lightly smoothed.
+        unit: px (`fields`).
+
+    Returns:
+        Lab, `(H, W, 3)`.
+    """
+    smoothed = smooth(fine, 9.0, 3.5 * unit)
+    flat = _modes(smoothed, 2 * unit, PASSES, TOLERANCE, REACH, 7.0)
+    even = _modes(flat, 4 * unit, HUE_PASSES, HUE_TOLERANCE, HUE_REACH, 6.0)[:, :, 1:]
+    off = flat[:, :, 1:] - even
+    chroma = even + off * ramp(np.linalg.norm(off, axis=2), *HUE_KEPT)[:, :, None]
+    painted = np.dstack([_steps(flat[:, :, 0], unit), chroma])
+    detail = fine - flat
+    strength = ramp(np.linalg.norm(detail, axis=2), *DETAIL)
+    return np.asarray(painted + detail * strength[:, :, None], np.float32)
+
+
+def _modes(
+    lab: Field, cell: float, passes: int, tolerance: float, reach: float, own: float
+) -> Field:
+    """Move every colour towards the one most common around it, on a coarse grid of `cell` px.
+
+    Back at full size, each pixel takes of the cells around it those near its own colour (within
+    about `own`): a joint bilateral upsampling, so that edges are as sharp as before.
+    """
+    small = shrink(lab, cell)
+    for _ in range(passes):
+        small = smooth(small, tolerance, reach)
+    height, width = lab.shape[:2]
+    x, y = positions(height, width)
+    x = (x + 0.5) * (small.shape[1] / width) - 0.5
+    y = (y + 0.5) * (small.shape[0] / height) - 0.5
+    total, weights = np.zeros_like(lab), np.zeros((height, width, 1), np.float32)
+    for dx, dy in np.ndindex(3, 3):
+        cells = sample(small, x + (1.5 * dx - 1.5), y + (1.5 * dy - 1.5))
+        distance = ((cells - lab) ** 2).sum(axis=2, keepdims=True)
+        weight = np.exp(-distance / (2 * own * own)) + np.float32(1e-6)
+        total += cells * weight
+        weights += weight
+    return total / weights
+
+
+def _steps(light: Field, unit: float) -> Field:
+    """Draw L in steps: a hard border where the photo has one, a gradient where it has one."""
+    light = blur(light, 1.5 * unit)
+    steep = blur(np.hypot(*slope(light)), 2 * unit) * unit
+    exponent = 1 + SHARPEST * steep / (steep + STEEP)
+    middle = np.round(light / STEP) * STEP
+    off = (light - middle) / STEP  # -.5 .. .5
+    return np.asarray(middle + STEP * np.sign(off) * 0.5 * np.abs(2 * off) ** exponent, np.float32)
