@@ -32,7 +32,7 @@ def firm(matte: Field, unit: float) -> Field:
 
 
 def _parts(mask: NDArray[np.bool]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Number the connected parts of `mask` from 1, 0 being the rest; return them and their sizes."""
+    """Number the connected parts of `mask` from 1, 0 being the rest; return that and their sizes."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
     return np.asarray(labels, np.int32), np.asarray(stats[:, cv2.CC_STAT_AREA], np.int32)
 

@@ -15,7 +15,7 @@ BRIGHTEST = 0.95  # largest exponent; smallest by LIFT, at the darkest highlight
 TOE = (0.55, 14.0)  # black stays black: this part is taken off at L 0, fading within so many L
 SATURATION = 1.3
 FULL = (38.0, 75.0)  # chroma from which lifting is held back: red lifted is pink
-MOST = 75.0  # chroma that colours approach
+MOST = 95.0  # chroma that colours approach
 
 SKIN_B, SKIN_A = (5.0, 13.0), (2.0, 8.0)  # warm, as every skin is in every plain light
 COOL_B, COOL_A = (-1.0, 6.0), (-3.0, 3.0)  # -b and a of violet and blue shade; grays are neither
