@@ -16,7 +16,7 @@ from photo2cartoon_models.teachers import ink
 from photo2cartoon_models.teachers.fields import Field, smooth
 from photo2cartoon_models.teachers.flats import paint
 from photo2cartoon_models.teachers.person import carry_outwards, firm
-from photo2cartoon_models.teachers.tone import expose, warm_shades
+from photo2cartoon_models.teachers.tone import calm_gloss, expose, warm_shades
 
 INK = 0.2  # lines are the local colour with this part of its light
 BLACK = 0.012  # and never quite black
@@ -63,6 +63,7 @@ def draw(
 def _draw(colours: Field, unit: float, person: Field | None) -> Field:
     """Draw `colours` `(H, W, 3)`, sRGB 0..1; the same comes back."""
     lab = expose(np.asarray(cv2.cvtColor(colours, cv2.COLOR_RGB2Lab), np.float32), unit)
+    lab[:, :, 0] = calm_gloss(lab[:, :, 0], unit)
     fine = smooth(lab, 7.0, 3.5 * unit)
     flats = paint(fine, unit)
     flats[:, :, 1:] = warm_shades(flats[:, :, 1:], unit)

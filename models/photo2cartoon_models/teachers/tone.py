@@ -13,9 +13,14 @@ HIGHLIGHT = (7, 6.0)  # cells: width of the largest value, then blur
 LIFT = (0.62, 35.0)  # a local highlight of L goes to .62 L + 35, or stays where it is lighter
 BRIGHTEST = 0.95  # largest exponent; smallest by LIFT, at the darkest highlight of 25 L
 TOE = (0.55, 14.0)  # black stays black: this part is taken off at L 0, fading within so many L
-SATURATION = 1.3
+SATURATION = 1.22
 FULL = (38.0, 75.0)  # chroma from which lifting is held back: red lifted is pink
 MOST = 95.0  # chroma that colours approach
+
+GLOSS = (22.0, 68.0)  # units: brighter patches of such width are gloss; eyes and teeth are smaller
+DULL = 0.6  # so much of the gloss is taken off
+FAIR = (58.0, 74.0)  # L around the gloss, lifted: fair skin may shine
+GLARING = (20.0, 40.0)  # L: what stands out by more is no gloss on skin: a shirt, a lamp
 
 SKIN_B, SKIN_A = (5.0, 13.0), (2.0, 8.0)  # warm, as every skin is in every plain light
 COOL_B, COOL_A = (-1.0, 6.0), (-3.0, 3.0)  # -b and a of violet and blue shade; grays are neither
@@ -56,6 +61,31 @@ def expose(lab: Field, unit: float) -> Field:
     return np.dstack([lifted, lab[:, :, 1] * gain, lab[:, :, 2] * gain]).astype(np.float32)
 
 
+def calm_gloss(light: Field, unit: float) -> Field:
+    """Take down the gloss of foreheads and cheeks, which on dark skin is a white patch.
+
+    Gloss is what an opening by a wide disc takes off, and one by a narrow disc leaves.
+
+    Args:
+        light: L, `(H, W)`.
+        unit: px (`fields`).
+
+    Returns:
+        L, `(H, W)`.
+    """
+    cell = max(4.0, 1 / unit)  # units; not less than a pixel
+    small = shrink(light, cell * unit)
+    narrow, wide = (_opened(small, round(width / cell)) for width in GLOSS)
+    gloss = narrow - wide
+    gloss *= DULL * (1 - ramp(gloss, *GLARING)) * (1 - ramp(wide, *FAIR))
+    return np.asarray(light - grow(blur(gloss, 1.5), light), np.float32)
+
+
+def _opened(field: Field, width: int) -> Field:
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
+    return np.asarray(cv2.morphologyEx(field, cv2.MORPH_OPEN, disc), np.float32)
+
+
 def warm_shades(chroma: Field, unit: float) -> Field:
     """Give violet and blue shade amid skin the skin's hue.
 
@@ -74,12 +104,10 @@ def warm_shades(chroma: Field, unit: float) -> Field:
     cool = ramp(-b, *COOL_B) * ramp(a, *COOL_A) * (1 - ramp(np.hypot(a, b), *STRONG))
     cell = max(4.0, 1 / unit)  # units; not less than a pixel
     maps = shrink(np.dstack([chroma * skin[:, :, None], skin, cool]), cell * unit)
-    width = 2 * round(WIDE / cell) + 1
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
-    wide = cv2.morphologyEx(maps[:, :, 3], cv2.MORPH_OPEN, disc)
+    wide = _opened(maps[:, :, 3], 2 * round(WIDE / cell) + 1)
     near = blur(maps[:, :, :3], AROUND / cell)
     target = WARMTH * near[:, :, :2] / (near[:, :, 2:] + 1e-3)
-    share = 0.9 * blur(np.asarray(wide, np.float32), 1) * ramp(near[:, :, 2], 0.2, 0.5)
+    share = 0.9 * blur(wide, 1) * ramp(near[:, :, 2], 0.2, 0.5)
     fields = grow(np.dstack([target, share]), chroma)
     share = fields[:, :, 2:] * ramp(cool, 0, 0.5)[:, :, None]
     return np.asarray(chroma + (fields[:, :, :2] - chroma) * share, np.float32)
