@@ -24,8 +24,8 @@ PASSES = 4  # of smoothing, on half the pixels
 TOLERANCE, REACH = 8.0, 4.5  # of each: Lab, cells of 2 units
 HUE_PASSES = 3  # of smoothing the colours further, on a sixteenth of the pixels
 HUE_TOLERANCE, HUE_REACH = 7.0, 5.5  # of each: Lab, cells of 4 units
-HUE_KEPT = (5.0, 14.0)  # chroma off those colours that is drawn, such as lips
-DETAIL = (5.0, 13.0)  # Lab off the flats that is drawn, such as irises and pearls
+HUE_KEPT = (3.0, 10.0)  # chroma off those colours that is drawn, such as lips
+DETAIL = (4.0, 11.0)  # Lab off the flats that is drawn, such as irises and pearls
 
 
 def paint(fine: Field, unit: float) -> Field:

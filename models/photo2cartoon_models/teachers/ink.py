@@ -114,5 +114,6 @@ def outline(person: Field, unit: float) -> Field:
     """
     inside = (person > 0.5).astype(np.uint8)
     distance = cv2.distanceTransform(inside, cv2.DIST_L2, 5)
+    distance = np.minimum(distance, 4 * OUTLINE * unit)  # it is huge where there is no outside
     depth = blur(np.asarray(distance, np.float32), unit) / np.float32(OUTLINE * unit)
     return np.asarray((1 - depth**3).clip(0, 1) * (person > 0.05), np.float32)

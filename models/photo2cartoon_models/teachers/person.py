@@ -33,11 +33,12 @@ def firm(matte: Field, unit: float) -> Field:
         kept = _mask(islands, sizes >= SCRAP * sizes[1:].max())
         person = person * np.asarray(cv2.dilate(kept, disc), np.float32)
     holes, sizes = _parts(person < 0.5)
-    return np.maximum(person, blur(_mask(holes, sizes < HOLE * person.size), 1))
+    filled = cv2.dilate(_mask(holes, sizes < HOLE * person.size), np.ones((5, 5)))
+    return np.maximum(person, blur(np.asarray(filled, np.float32), 1))
 
 
 def _parts(mask: NDArray[np.bool]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Number the connected parts of `mask` from 1, 0 being the rest; return that and their sizes."""
+    """Number the connected parts of `mask` from 1, the rest is 0; return that and their sizes."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
     return np.asarray(labels, np.int32), np.asarray(stats[:, cv2.CC_STAT_AREA], np.int32)
 

@@ -23,7 +23,7 @@ FAIR = (58.0, 74.0)  # L around the gloss, lifted: fair skin may shine
 GLARING = (20.0, 40.0)  # L: what stands out by more is no gloss on skin: a shirt, a lamp
 
 SKIN_B, SKIN_A = (5.0, 13.0), (2.0, 8.0)  # warm, as every skin is in every plain light
-COOL_B, COOL_A = (-1.0, 6.0), (-3.0, 3.0)  # -b and a of violet and blue shade; grays are neither
+COOL_B, COOL_A = (-1.0, 6.0), (-10.0, -3.0)  # -b and a of blue and violet shade; no gray
 STRONG = (24.0, 36.0)  # chroma of coloured light, make-up, clothes: meant, and kept
 AROUND = 26.0  # units: how far skin reaches a shade
 WIDE = 10.0  # units: narrower cool places, such as irises, are no shade
@@ -75,13 +75,15 @@ def calm_gloss(light: Field, unit: float) -> Field:
     """
     cell = max(4.0, 1 / unit)  # units; not less than a pixel
     small = shrink(light, cell * unit)
-    narrow, wide = (_opened(small, round(width / cell)) for width in GLOSS)
+    narrow, wide = (_opened(small, width / cell) for width in GLOSS)
     gloss = narrow - wide
     gloss *= DULL * (1 - ramp(gloss, *GLARING)) * (1 - ramp(wide, *FAIR))
     return np.asarray(light - grow(blur(gloss, 1.5), light), np.float32)
 
 
-def _opened(field: Field, width: int) -> Field:
+def _opened(field: Field, width: float) -> Field:
+    """Take bright places off that are narrower than about `width` px."""
+    width = 2 * round(width / 2) + 1
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
     return np.asarray(cv2.morphologyEx(field, cv2.MORPH_OPEN, disc), np.float32)
 
@@ -104,7 +106,7 @@ def warm_shades(chroma: Field, unit: float) -> Field:
     cool = ramp(-b, *COOL_B) * ramp(a, *COOL_A) * (1 - ramp(np.hypot(a, b), *STRONG))
     cell = max(4.0, 1 / unit)  # units; not less than a pixel
     maps = shrink(np.dstack([chroma * skin[:, :, None], skin, cool]), cell * unit)
-    wide = _opened(maps[:, :, 3], 2 * round(WIDE / cell) + 1)
+    wide = _opened(maps[:, :, 3], 2 * WIDE / cell)
     near = blur(maps[:, :, :3], AROUND / cell)
     target = WARMTH * near[:, :, :2] / (near[:, :, 2:] + 1e-3)
     share = 0.9 * blur(wide, 1) * ramp(near[:, :, 2], 0.2, 0.5)
