@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from photo2cartoon_models.teachers.comic import draw
 from photo2cartoon_models.teachers.fields import Field
+from photo2cartoon_models.teachers.ink import strokes
 from photo2cartoon_models.teachers.person import carry_outwards, firm
 from photo2cartoon_models.teachers.tone import calm_gloss, warm_shades
 
@@ -77,7 +78,10 @@ def test_draws_the_same_twice_and_leaves_its_input_alone() -> None:
 
 def test_white_stays_white() -> None:
     assert draw(np.full((128, 128, 3), 255, np.uint8)).min() >= 254
-    assert draw(head())[:8].min() >= 252  # beside a drawing as well
+    beside = cv2.dilate(matte_of(head()), np.ones((31, 31))) - cv2.dilate(
+        matte_of(head()), np.ones((15, 15))
+    )
+    assert np.percentile(draw(head())[beside > 0], 1) >= 250
 
 
 def test_with_a_matte_the_background_is_white() -> None:
@@ -163,6 +167,17 @@ def test_pores_and_stubble_leave_no_scribbles() -> None:
     drawn = lab(draw(skin, unit=1.0))[:, :, 0]
 
     assert np.ptp(drawn) < 12
+
+
+def test_a_scribble_is_left_out_and_a_line_is_drawn() -> None:
+    response = np.full((128, 128), 0.62, np.float32)
+    response[30:32, 30:36] = 0.45  # 12 square units
+    response[60:62, 20:100] = 0.45
+
+    ink = strokes(response, 1.0)
+
+    assert ink[25:40, 25:40].max() == 0
+    assert ink[60:62, 20:100].min() > 0.5
 
 
 def test_scraps_and_pinholes_of_the_matte_are_mended() -> None:
