@@ -24,6 +24,9 @@ PASSES = 4  # of smoothing, on half the pixels
 TOLERANCE, REACH = 8.0, 4.5  # of each: Lab, cells of 2 units
 HUE_PASSES = 3  # of smoothing the colours further, on a sixteenth of the pixels
 HUE_TOLERANCE, HUE_REACH = 7.0, 5.5  # of each: Lab, cells of 4 units
+MAIN_PASSES = 3  # to the lightness most common around a place, in cells of 8 units
+MAIN_TOLERANCE, MAIN_REACH = 12.0, 7.0
+WHITE = (88.0, 97.0)  # L from which the steps end at white
 HUE_KEPT = (3.0, 10.0)  # chroma off those colours that is drawn, such as lips
 DETAIL = (4.0, 11.0)  # Lab off the flats that is drawn, such as irises and pearls
 
@@ -43,7 +46,8 @@ def paint(fine: Field, unit: float) -> Field:
     even = _modes(flat, 4 * unit, HUE_PASSES, HUE_TOLERANCE, HUE_REACH, 6.0)[:, :, 1:]
     off = flat[:, :, 1:] - even
     chroma = even + off * ramp(np.linalg.norm(off, axis=2), *HUE_KEPT)[:, :, None]
-    painted = np.dstack([_steps(flat[:, :, 0], unit), chroma])
+    main = _modes(flat, 8 * unit, MAIN_PASSES, MAIN_TOLERANCE, MAIN_REACH, 10.0)[:, :, 0]
+    painted = np.dstack([_steps(flat[:, :, 0], main, unit), chroma])
     detail = fine - flat
     strength = ramp(np.linalg.norm(detail, axis=2), *DETAIL)
     return np.asarray(painted + detail * strength[:, :, None], np.float32)
@@ -74,11 +78,16 @@ def _modes(
     return total / weights
 
 
-def _steps(light: Field, unit: float) -> Field:
-    """Draw L in steps: a hard border where the photo has one, a gradient where it has one."""
+def _steps(light: Field, main: Field, unit: float) -> Field:
+    """Draw L in steps: a hard border where the photo has one, a gradient where it has one.
+
+    `main`, the lightness most common around, lies in the middle of a step: a border across the
+    middle of a cheek would come from the counting of steps, not from the face.
+    """
     light = blur(light, 1.5 * unit)
     steep = blur(np.hypot(*slope(light)), 2 * unit) * unit
     exponent = 1 + SHARPEST * steep / (steep + STEEP)
-    middle = np.round(light / STEP) * STEP
+    main = main + (100 - main) * ramp(light, *WHITE)
+    middle = main + np.round((light - main) / STEP) * STEP
     off = (light - middle) / STEP  # -.5 .. .5
     return np.asarray(middle + STEP * np.sign(off) * 0.5 * np.abs(2 * off) ** exponent, np.float32)

@@ -20,7 +20,7 @@ MOST = 95.0  # chroma that colours approach
 GLOSS = (22.0, 68.0)  # units: brighter patches of such width are gloss; eyes and teeth are smaller
 DULL = 0.6  # so much of the gloss is taken off
 FAIR = (58.0, 74.0)  # L around the gloss, lifted: fair skin may shine
-GLARING = (20.0, 40.0)  # L: what stands out by more is no gloss on skin: a shirt, a lamp
+GLARING = (30.0, 50.0)  # L: what stands out by more is no gloss on skin: a shirt, a lamp
 
 SKIN_B, SKIN_A = (5.0, 13.0), (2.0, 8.0)  # warm, as every skin is in every plain light
 COOL_B, COOL_A = (-1.0, 6.0), (-10.0, -3.0)  # -b and a of blue and violet shade; no gray
