@@ -25,7 +25,7 @@ TOLERANCE, REACH = 8.0, 4.5  # of each: Lab, cells of 2 units
 HUE_PASSES = 3  # of smoothing the colours further, on a sixteenth of the pixels
 HUE_TOLERANCE, HUE_REACH = 7.0, 5.5  # of each: Lab, cells of 4 units
 MAIN_PASSES = 3  # to the lightness most common around a place, in cells of 8 units
-MAIN_TOLERANCE, MAIN_REACH = 12.0, 7.0
+MAIN_TOLERANCE, MAIN_REACH = 6.0, 7.0
 WHITE = (88.0, 97.0)  # L from which the steps end at white
 HUE_KEPT = (3.0, 10.0)  # chroma off those colours that is drawn, such as lips
 DETAIL = (4.0, 11.0)  # Lab off the flats that is drawn, such as irises and pearls
@@ -46,7 +46,7 @@ def paint(fine: Field, unit: float) -> Field:
     even = _modes(flat, 4 * unit, HUE_PASSES, HUE_TOLERANCE, HUE_REACH, 6.0)[:, :, 1:]
     off = flat[:, :, 1:] - even
     chroma = even + off * ramp(np.linalg.norm(off, axis=2), *HUE_KEPT)[:, :, None]
-    main = _modes(flat, 8 * unit, MAIN_PASSES, MAIN_TOLERANCE, MAIN_REACH, 10.0)[:, :, 0]
+    main = _modes(flat, 8 * unit, MAIN_PASSES, MAIN_TOLERANCE, MAIN_REACH, 6.0)[:, :, 0]
     painted = np.dstack([_steps(flat[:, :, 0], main, unit), chroma])
     detail = fine - flat
     strength = ramp(np.linalg.norm(detail, axis=2), *DETAIL)
