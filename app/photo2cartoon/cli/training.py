@@ -34,6 +34,7 @@ def prepare_data(
     holdout: Annotated[
         Path | None, typer.Option(help="File of names kept for testing.", exists=True)
     ] = None,
+    size: Annotated[int, typer.Option(min=0, help="Side of a photo's square, px; 0: 256.")] = 0,
     jobs: Annotated[int, typer.Option(min=0, help="Threads; 0: one a core.")] = 0,
     again: Annotated[bool, typer.Option("--again", help="Do also what is done.")] = False,
 ) -> None:
@@ -52,6 +53,7 @@ def prepare_data(
         raise typer.BadParameter("there is no picture in it", param_hint="PHOTOS")
     settings = read_settings()
     pipeline = load_pipeline(settings)
+    pipeline.drawer.size = size or pipeline.drawer.size
     threads = pipeline.lanes(jobs or settings.threads or available_cores())
     work = prepare(pipeline, items, out_folder, threads=threads, again=again)
     results: list[Prepared] = []

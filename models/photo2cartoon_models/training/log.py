@@ -71,7 +71,9 @@ class Log:
 
 
 def write_png(path: Path, image: NDArray[np.uint8]) -> None:
-    """Write (H, W, 3) RGB."""
+    """Write (H, W, 3) RGB, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-    path.write_bytes(data.tobytes())
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(data.tobytes())
+    part.replace(path)
