@@ -37,7 +37,6 @@ Tensor = NDArray[np.float32]
 class PretendedGpu:
     """Takes as long as the curve says, and nothing of the CPU."""
 
-    precision = "float32"
     nodes: Mapping[str, int] = {}
 
     @property

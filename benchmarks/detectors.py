@@ -22,7 +22,7 @@ from rich.table import Table
 from benchmarks.stages import list_photos
 from photo2cartoon.ground.settings import Settings
 from photo2cartoon.pipeline.alignment import Alignment, estimate_alignment
-from photo2cartoon.pipeline.decode import decode_image
+from photo2cartoon.pipeline.decode import decode_photo
 from photo2cartoon.pipeline.faces.detector import Face, FaceDetector
 from photo2cartoon.pipeline.faces.scrfd import Landmarks106
 from photo2cartoon.pipeline.opening import open_pipeline
@@ -57,7 +57,7 @@ def main(
     another = 0
     photos = list_photos([source])[::step]
     for number, path in enumerate(track(photos, "photos", transient=True)):
-        image = decode_image(path.read_bytes(), 10**8, DETECTION_LONG_SIDE)
+        image = decode_photo(path.read_bytes(), 10**8, DETECTION_LONG_SIDE).pixels
         # Who comes first meets the colder caches: they take turns.
         for name in sorted(detectors, reverse=bool(number % 2)):
             looks[name].append(look(detectors[name], image))

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Builds the Dockerfile without a Docker engine, on a base made of Debian's packages, and starts what
-# came out as the container would be: as uid 10001, on a read-only root, without any other file.
+# Builds the Dockerfile without a Docker engine, on a base made of Debian's packages, and starts the
+# result as the container would be started: as uid 10001, on a read-only root, without any other file.
 # Needs root and Debian (or its like) with the packages buildah and debootstrap. Takes some minutes.
 #
 #   docker/prove.sh [FOLDER]      everything is made below FOLDER (default: a temporary one)
 #
-# pip's index and certificate are this machine's, given at build time; nothing of them stays.
+# pip's index and certificate are this machine's, given at build time; neither stays in the image.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -48,7 +48,10 @@ print("folder=" + shlex.quote(config["WorkingDir"]))
 print("command=(" + shlex.join(config["Entrypoint"] + config["Cmd"]) + ")")' > "$work/config.sh"
 # shellcheck source=/dev/null
 . "$work/config.sh"
-for part in "$work/base" "$root/opt/venv" "$root/srv" "$root"; do du -sm "$part"; done # MiB
+packages=$(echo "$root"/opt/venv/lib/python*/site-packages)
+for part in "$work/base" "$root/opt/venv" "$packages/photo2cartoon" "$packages/photo2cartoon_models" "$root"; do
+    du -sm "$part" # MiB
+done
 
 inside() { # as the container's user, on a root that nobody can write to
     unshare --mount --propagation private sh -c '
@@ -70,7 +73,12 @@ for _ in $(seq 60); do
     kill -0 $server
     sleep 0.5
 done
-inside python -c "import os; assert os.getuid() == 10001"
+inside python -c "
+import os, photo2cartoon
+from importlib.metadata import files
+assert os.getuid() == 10001
+assert photo2cartoon.__file__.startswith('/opt/venv/'), photo2cartoon.__file__
+assert {'LICENSE', 'NOTICE'} <= {file.name for file in files('photo2cartoon')}"
 curl -sf -F photo=@examples/photos/astronaut.jpg "http://127.0.0.1:$port/cartoonize" -o "$work/cartoon.png"
 file "$work/cartoon.png" 2> /dev/null || head -c 8 "$work/cartoon.png" | grep -q PNG
 ps -o uid=,rss=,args= -p "$(pgrep -P $server || echo $server)" || true

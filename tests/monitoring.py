@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from tests.conftest import ROOT
+from tests.places import ROOT
 
 FOLDER = ROOT / "k8s" / "components" / "monitoring"
 RULES = FOLDER / "rules.yaml"

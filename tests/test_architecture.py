@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.places import ROOT
 
 PACKAGES = (ROOT / "app" / "photo2cartoon", ROOT / "models" / "photo2cartoon_models")
 FILES = [path for package in PACKAGES for path in sorted(package.rglob("*.py"))]
 COMMANDS = sorted((PACKAGES[0] / "cli").glob("*.py"))
-SHARED = {"photo2cartoon_models.manifest", "photo2cartoon_models.preprocess"}
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+SHARED = {f"photo2cartoon_models.{name}" for name in ("manifest", "preprocess", "files")}
 
 
 def imports(path: Path, *, inside_functions: bool = True) -> Iterator[str]:
@@ -35,7 +36,7 @@ def test_commands_import_other_models_when_they_run(path: Path) -> None:
 
 
 def test_shared_models_need_numpy_only() -> None:
-    for name in ("manifest", "preprocess"):
+    for name in ("manifest", "preprocess", "files"):
         found = {module.partition(".")[0] for module in imports(PACKAGES[1] / f"{name}.py")}
         assert found - sys.stdlib_module_names <= {"numpy"}
 
@@ -55,3 +56,10 @@ def test_no_drawers() -> None:
     drawer = re.compile(r"utils?|helpers?|common|base|managers?|services?|misc")
     for path in FILES:
         assert not drawer.fullmatch(path.stem)
+
+
+def test_tests_share_rooms_and_not_each_other() -> None:
+    """What two tests need stands in a module of its own; a conftest holds fixtures only."""
+    shared = re.compile(r"tests\.(.*\.)?(test_\w+|conftest)")
+    found = {path: {name for name in imports(path) if shared.fullmatch(name)} for path in TESTS}
+    assert {str(path): names for path, names in found.items() if names} == {}

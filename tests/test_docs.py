@@ -1,4 +1,4 @@
-"""What the README promises, a test holds."""
+"""What the README and the pages of docs/ promise, a test holds."""
 
 import re
 import shlex
@@ -11,9 +11,12 @@ import pytest
 from PIL import Image
 
 from photo2cartoon.ground.settings import Settings
-from tests.conftest import PHOTO, ROOT, Server
+from tests.places import PHOTO, ROOT
+from tests.server import Server
 
+DOCS = ROOT / "docs"
 README = (ROOT / "README.md").read_text()
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md"), ROOT / "models" / "README.md"])
 COMMANDS = [
     line
     for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
@@ -66,21 +69,49 @@ def test_the_readme_tree_is_the_disk() -> None:
     assert named == {folder for folder in folders if not folder.startswith(".")}
 
 
-def test_every_stage_is_where_the_readme_says() -> None:
-    stages = README.split("## How a photo becomes a cartoon")[1].split("```")[1]
-    rows = re.findall(r"^(\w+) +(\S+\.py)", stages, re.MULTILINE)
-    assert len(rows) == 12
+def test_every_function_of_the_walk_is_where_the_architecture_says() -> None:
+    page = (DOCS / "architecture.md").read_text()
+    rows = re.findall(r"^ *([\w.]+) +((?:app|models)/\S+\.py)", page, re.MULTILINE)
+    names = [name for name, _ in rows]
+    assert names[0] == "RequestId"
+    assert names[-1] == "encode_image"
+    assert {"Engine.cartoonize", "Lanes.run", "Pipeline.cartoonize", "draw"} < set(names)
     for name, file in rows:
-        assert re.search(rf"def {name}\(", (ROOT / file).read_text()), (name, file)
+        source = (ROOT / file).read_text()
+        for word in name.split("."):
+            assert re.search(rf"^ *(?:(?:async )?def|class) {word}\b", source, re.MULTILINE), name
 
 
-def test_every_setting_is_in_the_readme_as_it_is() -> None:
-    rows = re.findall(r"^\| `(P2C_\w+)` \| `(.*?)` \| (.*?) \|$", README, re.MULTILINE)
+def test_every_setting_is_documented_as_it_is() -> None:
+    page = (DOCS / "settings.md").read_text()
+    rows = re.findall(r"^\| `(P2C_\w+)` \| `(.*?)` \| (.*?) \|$", page, re.MULTILINE)
     real = [
         (f"P2C_{name.upper()}", str(field.default), field.description)
         for name, field in Settings.model_fields.items()
     ]
     assert rows == real
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/python.md", "docs/architecture.md"])
+def test_the_python_of_a_page_runs(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+    assert blocks
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    exec("\n".join(blocks), {})
+
+
+def test_the_index_names_every_page() -> None:
+    named = re.findall(r"\]\(([\w-]+\.md)\)", (DOCS / "index.md").read_text())
+    assert set(named) == {page.name for page in DOCS.glob("*.md")} - {"index.md"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_prose_has_lines_of_at_most_120_characters(page: Path) -> None:
+    prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    assert [line for line in prose.splitlines() if len(line) > 120] == []
 
 
 def test_settings_named_elsewhere_exist() -> None:
@@ -93,11 +124,20 @@ def test_settings_named_elsewhere_exist() -> None:
     assert set(re.findall(names, (ROOT / "Dockerfile").read_text())) <= known
 
 
-def test_links_lead_somewhere() -> None:
-    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
-        for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
-            if "://" not in target:
-                assert (page.parent / target).exists(), f"{page.name}: {target}"
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
+        if "://" not in target:
+            name, _, place = target.partition("#")
+            there = page.parent / name if name else page
+            assert there.exists(), target
+            assert not place or place in places(there), target
+
+
+def places(page: Path) -> set[str]:
+    """Anchors that GitHub gives the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_the_changelog_knows_this_version() -> None:

@@ -6,6 +6,7 @@ What needs kubectl, hadolint or the schemas is in tests/ops.
 import copy
 import math
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import yaml
 
 from photo2cartoon.api.server import LAST_JOBS_S
 from photo2cartoon.ground.settings import Settings
-from tests.conftest import ROOT
+from tests.places import ROOT
 from tests.pod_security import our_violations, pod_specs, violations
 
 CLOSE_S = 10  # photo2cartoon.engine.lanes.Lanes.close waits that long for threads
@@ -231,6 +232,24 @@ def test_the_two_images_differ_in_their_runtime_only() -> None:
     assert same == [step for step in gpu if step[0] not in ("ENV", "HEALTHCHECK")]
     for kind in ("ENV", "HEALTHCHECK"):
         assert [name for name, _ in cpu].count(kind) == [name for name, _ in gpu].count(kind) == 1
+
+
+def test_both_images_build_the_package_alike() -> None:
+    cpu, gpu = map(wheel_steps, IMAGES)
+    assert cpu == gpu
+    copied = {source for name, rest in cpu if name == "COPY" for source in rest.split()[:-1]}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    roots = project["tool"]["setuptools"]["packages"]["find"]["where"]
+    texts = [project["project"]["readme"], *project["project"]["license-files"]]
+    assert copied == {"requirements/build.txt", "pyproject.toml", *roots, *texts}
+
+
+def wheel_steps(path: Path) -> list[tuple[str, str]]:
+    """The end of the build stage, which makes the package's wheel and installs it."""
+    steps = instructions(path)
+    start = steps.index(("COPY", "requirements/build.txt /build/build.txt"))
+    end = max(place for place, (name, _) in enumerate(steps) if name == "FROM")
+    return steps[start:end]
 
 
 def test_no_lock_holds_two_runtimes() -> None:

@@ -13,7 +13,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
 from photo2cartoon.telemetry.metrics import TIME_BUCKETS
-from tests.conftest import ROOT
 from tests.monitoring import (
     DASHBOARD,
     FOLDER,
@@ -28,6 +27,7 @@ from tests.monitoring import (
     records,
     rules,
 )
+from tests.places import ROOT
 
 SUFFIXES = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"], "gauge": [""]}
 FROM_PROMETHEUS = {"up", "ALERTS"}

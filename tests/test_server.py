@@ -3,16 +3,11 @@
 import io
 import json
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from typing import Any
+from functools import partial
 
 import httpx2
 import numpy as np
@@ -20,16 +15,20 @@ import psutil
 import pytest
 from PIL import Image
 
+from photo2cartoon.ground.ticket import Stage
 from photo2cartoon.pipeline.pipeline import Pipeline
-from tests.conftest import ROOT, Server
-
-# Runs the server where any temporary file on disk is an error.
-NO_TEMP_FOLDER = """
-import tempfile
-from photo2cartoon.cli.main import main
-tempfile.tempdir = "/proc/none"
-main()
-"""
+from tests.fakes import HOLD_EACH_STAGE, KILL_A_LANE, NO_TEMP_FOLDER
+from tests.places import ROOT
+from tests.server import (
+    Server,
+    connect,
+    post,
+    read_answer,
+    ready,
+    request_bytes,
+    requests_under_way,
+    wait_for,
+)
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +43,12 @@ def large_photo(photo: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def post(url: str, photo: bytes, **options: object) -> httpx2.Response:
-    files = {"photo": ("photo", photo)}
-    return httpx2.post(f"{url}/cartoonize", files=files, timeout=60, **options)  # type: ignore[arg-type]
+@pytest.fixture(scope="module")
+def small_photo(photo: bytes) -> bytes:
+    """The face alone: quick to draw."""
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(photo)).crop((150, 20, 300, 200)).save(buffer, "JPEG")
+    return buffer.getvalue()
 
 
 def test_many_callers_get_the_one_right_answer(
@@ -67,13 +69,10 @@ def test_many_callers_get_the_one_right_answer(
 
 
 def test_a_large_upload_needs_no_temporary_folder(large_photo: bytes) -> None:
-    server = Server(program=NO_TEMP_FOLDER)
-    try:
+    with Server(program=NO_TEMP_FOLDER) as server:
         assert post(server.url, large_photo).status_code == 200
         raw = httpx2.post(f"{server.url}/cartoonize", content=large_photo, timeout=60)
         assert raw.status_code == 200
-    finally:
-        server.stop()
 
 
 def test_nothing_is_written_to_disk(server: Server, photo: bytes, large_photo: bytes) -> None:
@@ -89,20 +88,16 @@ def test_nothing_is_written_to_disk(server: Server, photo: bytes, large_photo: b
 
 
 def test_a_caller_that_leaves_harms_nobody(server: Server, photo: bytes) -> None:
-    host, port = server.url.removeprefix("http://").split(":")
-    for part in (20, len(photo) // 2, len(photo)):
-        with socket.create_connection((host, int(port))) as connection:
-            head = "POST /cartoonize HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\n"
-            connection.sendall(
-                f"{head}Content-Length: {len(photo)}\r\n\r\n".encode() + photo[:part]
-            )
+    whole = request_bytes(photo)
+    for part in (10, 120, len(whole) // 2, len(whole)):
+        with connect(server.url) as connection:
+            connection.sendall(whole[:part])
     assert post(server.url, photo).status_code == 200
 
 
 def test_logs_are_json_lines_and_hold_no_names(photo: bytes) -> None:
-    server = Server()
-    httpx2.post(f"{server.url}/cartoonize?secret=1", files={"photo": ("secret.jpg", photo)})
-    server.stop()
+    with Server() as server:
+        httpx2.post(f"{server.url}/cartoonize?secret=1", files={"photo": ("secret.jpg", photo)})
     log = "".join(server.lines)
     assert all(line.startswith("{") for line in server.lines)
     assert '"code": "invalid_option"' in log
@@ -131,58 +126,6 @@ def test_a_wrong_setting_stops_the_start(environment: dict[str, str], message: s
     assert "Traceback" not in done.stderr
 
 
-def request_bytes(photo: bytes) -> bytes:
-    """A whole request, for those who watch the connection themselves."""
-    head = "POST /cartoonize HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\n"
-    return f"{head}Content-Length: {len(photo)}\r\n\r\n".encode() + photo
-
-
-def connect(url: str) -> socket.socket:
-    host, port = url.removeprefix("http://").split(":")
-    return socket.create_connection((host, int(port)), timeout=60)
-
-
-def read_answer(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
-    """Status, headers and body of the next answer on a connection."""
-    with connection.makefile("rb") as stream:
-        status = int(stream.readline().split()[1])
-        headers = {}
-        while (line := stream.readline().decode().strip()) != "":
-            name, _, value = line.partition(": ")
-            headers[name.lower()] = value
-        return status, headers, stream.read(int(headers["content-length"]))
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
-def ready(url: str) -> dict[str, Any]:
-    state: dict[str, Any] = httpx2.get(f"{url}/readyz").json()
-    return state
-
-
-@pytest.fixture(scope="module")
-def small_photo(photo: bytes) -> bytes:
-    """The face alone: quick to draw."""
-    buffer = io.BytesIO()
-    Image.open(io.BytesIO(photo)).crop((150, 20, 300, 200)).save(buffer, "JPEG")
-    return buffer.getvalue()
-
-
-@contextmanager
-def requests_under_way(url: str, photo: bytes, count: int) -> Iterator[list[socket.socket]]:
-    """Send `count` requests, each on a connection of its own; nobody reads the answers yet."""
-    with ExitStack() as stack:
-        connections = [stack.enter_context(connect(url)) for _ in range(count)]
-        for connection in connections:
-            connection.sendall(request_bytes(photo))
-        yield connections
-
-
 def test_draining_under_load_loses_nothing_that_was_accepted(
     small_photo: bytes, pipeline: Pipeline
 ) -> None:
@@ -190,10 +133,10 @@ def test_draining_under_load_loses_nothing_that_was_accepted(
     long = {"P2C_MAX_QUEUE": "300", "P2C_GRACE_S": "120", "P2C_DEADLINE_MS": "120000"}
     with (
         Server(P2C_DRAIN_DELAY_S="1", **long) as server,
-        requests_under_way(server.url, small_photo, 200) as connections,
+        requests_under_way(server.url, small_photo, 24) as connections,
     ):
-        wait_for(lambda: ready(server.url)["waiting"] >= 150)
-        os.kill(server.process.pid, signal.SIGTERM)
+        wait_for(lambda: ready(server.url)["waiting"] >= 12)
+        server.process.send_signal(signal.SIGTERM)
         wait_for(lambda: ready(server.url)["status"] == "draining")
         with connect(server.url) as late:  # others still send: they have not learnt of it yet
             late.sendall(request_bytes(small_photo))
@@ -209,7 +152,7 @@ def test_what_the_grace_does_not_cover_is_answered(small_photo: bytes) -> None:
         requests_under_way(server.url, small_photo, 80) as connections,
     ):
         wait_for(lambda: ready(server.url)["waiting"] >= 60)
-        os.kill(server.process.pid, signal.SIGTERM)
+        server.process.send_signal(signal.SIGTERM)
         answers = [read_answer(connection) for connection in connections]
         assert {status for status, _, _ in answers} == {200, 503}
         for status, headers, body in answers:
@@ -219,66 +162,54 @@ def test_what_the_grace_does_not_cover_is_answered(small_photo: bytes) -> None:
         server.process.wait(30)
 
 
-def test_a_second_signal_stops_at_once(small_photo: bytes) -> None:
+def test_a_second_signal_waits_for_nothing(small_photo: bytes) -> None:
     with (
-        Server(P2C_DRAIN_DELAY_S="600", P2C_MAX_QUEUE="300") as server,
+        Server(P2C_THREADS="1", P2C_DRAIN_DELAY_S="600", P2C_MAX_QUEUE="300") as server,
         requests_under_way(server.url, small_photo, 100),
     ):
-        os.kill(server.process.pid, signal.SIGTERM)
+        wait_for(lambda: ready(server.url)["waiting"] >= 60)
+        server.process.send_signal(signal.SIGTERM)
         wait_for(lambda: ready(server.url)["status"] == "draining")
-        os.kill(server.process.pid, signal.SIGTERM)
-        assert server.process.wait(30) in (0, -signal.SIGTERM)
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(60) in (0, -signal.SIGTERM)
+    # It ended before its work did: the log is complete here, and most were never answered.
+    lines = [line for line in map(json.loads, server.lines) if line.get("route") == "/cartoonize"]
+    assert [line["status"] for line in lines].count(200) < 100
 
 
-def test_who_leaves_frees_the_slot_at_every_stage(photo: bytes) -> None:
-    whole = request_bytes(photo)
-    with Server(P2C_THREADS="1", P2C_MAX_QUEUE="1") as server:
+def test_a_caller_that_leaves_frees_the_slot_at_every_stage(small_photo: bytes) -> None:
+    whole = request_bytes(small_photo)
+    with Server(program=HOLD_EACH_STAGE, P2C_THREADS="1", P2C_MAX_QUEUE="1") as server:
 
         def idle() -> bool:
             state = ready(server.url)
             return (state["waiting"], state["running"]) == (0, 0)
 
-        for part in (10, len(whole) // 2):  # while the head, the body is read
-            with connect(server.url) as connection:
-                connection.sendall(whole[:part])
+        def held(stage: Stage) -> bool:
+            return f'{{"held": "{stage}"}}\n' in server.lines
+
+        with connect(server.url) as connection:
+            connection.sendall(whole[: len(whole) // 2])  # while its body is read
+        for stage in list(Stage)[2:]:
+            with requests_under_way(server.url, small_photo, 1):
+                wait_for(partial(held, stage))
+                if stage is Stage.DECODE:
+                    with requests_under_way(server.url, small_photo, 1):  # while it waits
+                        wait_for(lambda: ready(server.url)["waiting"] == 1)
+                    wait_for(lambda: ready(server.url)["waiting"] == 0)
             wait_for(idle)
-        for _ in range(30):  # while it is drawn, wherever that is
-            with connect(server.url) as connection:
-                connection.sendall(whole)
-                time.sleep(random.uniform(0.0, 0.12))
-            wait_for(idle)
-        with requests_under_way(server.url, photo, 1) as (running,):
-            wait_for(lambda: ready(server.url)["running"] == 1)
-            with requests_under_way(server.url, photo, 1):  # while it waits
-                pass
-            wait_for(lambda: ready(server.url)["waiting"] == 0)
-            assert read_answer(running)[0] == 200
-        assert post(server.url, photo).status_code == 200
+        assert post(server.url, small_photo).status_code == 200
     left = [line for line in map(json.loads, server.lines) if line.get("status") == 499]
     assert {line["code"] for line in left} == {"client_left"}
-    stages = {line.get("left_at") for line in left}
-    assert stages & {"queue", "decode", "detect", "align", "matte", "generate"}
-
-
-KILL_A_LANE = """
-import ctypes, threading, time
-def kill():
-    lanes = []
-    while not lanes:  # the start takes a second, and ten on a busy machine
-        time.sleep(3)
-        lanes = [thread for thread in threading.enumerate() if thread.name == "lane-0"]
-    (lane,) = lanes
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(
-        ctypes.c_ulong(lane.ident), ctypes.py_object(SystemExit))
-threading.Thread(target=kill, daemon=True).start()
-from photo2cartoon.cli.main import main; main()
-"""
+    assert sorted(line["left_at"] for line in left) == sorted(Stage)
 
 
 def test_a_dead_lane_fails_the_liveness_probe(small_photo: bytes) -> None:
     with Server(program=KILL_A_LANE, P2C_THREADS="2") as server:
+        assert httpx2.get(f"{server.url}/livez").status_code == 200
+        server.process.send_signal(signal.SIGUSR1)
         wait_for(lambda: httpx2.get(f"{server.url}/livez").status_code == 503)
-        assert httpx2.get(f"{server.url}/readyz").json()["status"] == "dead"
+        assert ready(server.url)["status"] == "dead"
         assert post(server.url, small_photo).status_code == 200  # the other lane works on
     assert any("a lane died" in line for line in server.lines)
 

@@ -1,7 +1,6 @@
 """One request, one trace, with a span for every stage: a real exporter, a real receiver."""
 
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -11,8 +10,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from photo2cartoon.ground.ticket import Stage
-from tests.conftest import Server
-from tests.test_server import post
+from tests.server import Server, post, wait_for
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = "b7ad6b7169203331"
@@ -63,9 +61,7 @@ def test_one_request_is_one_trace_with_all_its_stages(receiver: Receiver, photo:
     with Server(**environment) as server:
         answer = post(server.url, photo, headers={"traceparent": parent})
         httpx2.get(f"{server.url}/readyz")
-    deadline = time.monotonic() + 10
-    while len(receiver.spans) < len(Stage) + 1 and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_for(lambda: len(receiver.spans) > len(Stage))
     assert {span.trace_id.hex() for span in receiver.spans} == {TRACE}
     (root,) = [span for span in receiver.spans if span.parent_span_id.hex() == PARENT]
     assert root.name == "POST /cartoonize"

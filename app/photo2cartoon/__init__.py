@@ -1,17 +1,79 @@
-"""The service and the pipeline behind it: photo in, cartoon out. Never imports torch."""
+"""A portrait photo in, a cartoon of that person out. The public names are those of `__all__`.
 
+`cartoonize` and `Photo2CartoonPredictor` draw, `Problem` and its subclasses are what a photo can be
+refused for, `__version__` is that of the installed distribution. Importing the package loads none
+of the libraries that it needs: they are loaded with the first name that needs them.
+"""
+
+import os
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from photo2cartoon.predictor import Photo2CartoonPredictor
+from photo2cartoon.ground.errors import (
+    FaceTooSmall,
+    InternalError,
+    NoFaceFound,
+    NoSuchFace,
+    Problem,
+    TooManyPixels,
+    UndecodableImage,
+    UnsupportedFormat,
+    UnusableOutput,
+)
 
-__all__ = ["Photo2CartoonPredictor"]
+# ONNX Runtime 1.29 and newer report to their maker unless this is set before they are loaded.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+if TYPE_CHECKING:
+    from photo2cartoon.predictor import Photo2CartoonPredictor, cartoonize
+
+    __version__: str
+
+__all__ = [
+    "FaceTooSmall",
+    "InternalError",
+    "NoFaceFound",
+    "NoSuchFace",
+    "Photo2CartoonPredictor",
+    "Problem",
+    "TooManyPixels",
+    "UndecodableImage",
+    "UnsupportedFormat",
+    "UnusableOutput",
+    "__version__",
+    "cartoonize",
+]
 
 
 def __getattr__(name: str) -> Any:
-    """Load the predictor when it is asked for: importing a part of `app` should not load all."""
-    if name == "Photo2CartoonPredictor":
-        from photo2cartoon.predictor import Photo2CartoonPredictor  # noqa: PLC0415 - that is the point
+    """Load what draws, or look the version up, when it is asked for.
 
-        return Photo2CartoonPredictor
-    raise AttributeError(f"module 'app' has no attribute {name!r}")
+    Raises:
+        ImportError: a library is missing. For ONNX Runtime, which no dependency brings, the message
+            says what to install.
+    """
+    if name == "__version__":
+        return _read_version()
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return getattr(import_module("photo2cartoon.predictor"), name)
+    except ImportError as error:
+        from photo2cartoon.runtime.checks import find_problems  # noqa: PLC0415 - as above
+
+        if problems := find_problems("cpu"):
+            raise ImportError(str(problems[0]), name=error.name) from error
+        raise
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _read_version() -> str:
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 - 20 ms
+
+    try:
+        return version("photo2cartoon")
+    except PackageNotFoundError:
+        return "0+unknown"  # a checkout that is not installed

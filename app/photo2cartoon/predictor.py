@@ -1,13 +1,15 @@
-"""Photo2CartoonPredictor: the pipeline in Python, for those who come from PaddleGAN's predictor.
+"""The pipeline in Python: `cartoonize`, and a predictor for whoever comes from PaddleGAN's.
 
-PaddleGAN's users change one import: the same arguments, the same file names, RGB uint8 back. What
-is better here: the models are loaded once, EXIF is honoured, and a photo without a face raises an
-error with a code.
+Users of PaddleGAN change one import: the arguments and the names of the files are the same, and RGB
+uint8 comes back. Three things are better here: the models are loaded once, EXIF orientation is
+honoured, and a photo without a face raises an error with a code.
 """
 
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -28,6 +30,37 @@ CARTOON_NAME = "p2c_cartoon.png"
 Photo = str | Path | bytes | NDArray[np.uint8] | Image.Image
 
 
+def cartoonize(photo: Photo, **options: Any) -> NDArray[np.uint8]:
+    """Draw the largest face of a photo, or what `options` say. Any thread may call this.
+
+    The first call loads the models, as the environment's `P2C_*` settings say, and they stay loaded
+    as long as the process lives. A predictor of your own takes other weights, and can be dropped.
+
+    Args:
+        photo: as for `Photo2CartoonPredictor.run`.
+        **options: likewise.
+
+    Returns:
+        As `Photo2CartoonPredictor.run`.
+
+    Raises:
+        Problem, OSError, TypeError, ValueError: as `Photo2CartoonPredictor.run`.
+        ManifestError, StartRefused, ValueError: as `Photo2CartoonPredictor`; the next call tries to
+            load the models again.
+    """
+    with _loading:  # of threads that come first together, one loads
+        predictor = _load_shared()
+    return predictor.run(photo, **options)
+
+
+_loading = Lock()
+
+
+@cache
+def _load_shared() -> "Photo2CartoonPredictor":
+    return Photo2CartoonPredictor(output_path=None)
+
+
 class Photo2CartoonPredictor:
     """Turns photos into cartoons, one at a time; any thread may call `run`.
 
@@ -38,19 +71,21 @@ class Photo2CartoonPredictor:
     def __init__(
         self, output_path: str | Path | None = "output", weight_path: str | Path | None = None
     ) -> None:
-        """Load the models.
+        """Load the models. Everything else is read from the environment's `P2C_*` settings.
 
         Args:
             output_path: folder for `p2c_photo.png` and `p2c_cartoon.png`, made at the first run;
                 None writes nothing.
-            weight_path: `photo2cartoon` or `photo2cartoon-lite`, which come along, or a generator
-                of your own. An ONNX file (`input` float32 `(N, 3, S, S)` RGB -1..1, `output` alike)
-                is used as it is; minivision's `.pt` and Paddle's `.pdparams` are converted first,
-                once, into an ONNX file beside them, which needs torch. None: what the settings say.
+            weight_path: `photo2cartoon` or `photo2cartoon-lite`, which come with the package, or a
+                generator of your own. An ONNX file (`input` float32 `(N, 3, S, S)` RGB -1..1,
+                `output` alike) is used as it is; minivision's `.pt` and Paddle's `.pdparams` are
+                converted first, once, into an ONNX file beside them, which needs torch. None:
+                what the settings say.
 
         Raises:
             ManifestError: a model is missing, or is not what it has to be.
-            ValueError: the weights cannot be converted; it says why.
+            StartRefused: what the settings ask for does not run on this machine.
+            ValueError: a setting is wrong, or the weights cannot be converted; it says why.
         """
         self.output_path = None if output_path is None else Path(output_path)
         settings = (
@@ -63,22 +98,26 @@ class Photo2CartoonPredictor:
 
         Args:
             image: a path, a file's bytes, an array `(H, W, 3)` uint8 RGB, or a Pillow image.
-            **options: `faces`, `compose`, `background`, as over HTTP; one picture must come out.
+            **options: `faces`, `compose`, `background` and `colours`, with the values that they
+                have over HTTP; one picture must come out.
 
         Returns:
-            `(256, 256, 3)` uint8 RGB; `(256, 256, 4)` RGBA with a transparent background; the
-            photo's own size for a scene.
+            `(256, 256, 3)` uint8 RGB; `(256, 256, 4)` RGBA with a transparent background;
+            `(H, W, 3)` of the photo's own size for a scene.
 
         Raises:
-            Problem: no face, not an image, ...: `ground.errors`.
-            TypeError, ValueError: `image` is none of these, or `options` are wrong.
+            Problem: the photo has no face, is not an image, ...: `ground.errors` lists them.
+            OSError: a path cannot be read.
+            TypeError, ValueError: `image` is none of the above, or an option is wrong.
         """
         chosen = Options(**options)
+        if {"format", "quality"} & chosen.model_fields_set:
+            raise ValueError("format and quality are for files, and this returns pixels")
         if chosen.faces == "all" and chosen.compose == "portrait":
-            raise ValueError("faces='all' needs compose='scene': run returns one picture")
+            raise ValueError("faces='all' needs compose='scene': one picture must come out")
         ticket = Ticket()
         photo, cuts = self.pipeline.find(to_bytes(image), chosen, ticket)
-        drawings = [self.pipeline.drawer.draw(photo, cut, ticket) for cut in cuts]
+        drawings = [self.pipeline.drawer.draw(photo, cut, ticket, chosen.colours) for cut in cuts]
         (cartoon,) = finish(photo, cuts, drawings, chosen)
         if self.output_path is not None:
             self.output_path.mkdir(parents=True, exist_ok=True)
@@ -92,26 +131,19 @@ class Photo2CartoonPredictor:
 def to_onnx(weights: Path) -> Path:
     """Return `weights` as an ONNX file: itself, or what `convert` makes of it beside it.
 
-    A name without a suffix is one of the manifest's, and stays as it is.
-
-    The converter runs in a process of its own: it imports torch, and this process never does.
+    A name without a suffix is one of the manifest's, and stays as it is. The converter runs in a
+    process of its own, because it imports torch and this process never does.
 
     Raises:
-        ValueError: it is refused, or torch is missing.
+        ValueError: the weights are refused, or torch is missing.
     """
     if weights.suffix.lower() in ("", ".onnx"):
         return weights
     target = weights.with_suffix(".onnx")
     if target.exists() and target.stat().st_mtime >= weights.stat().st_mtime:
         return target
-    command = [
-        sys.executable,
-        "-m",
-        "photo2cartoon",
-        "convert",
-        str(weights.resolve()),
-        str(target.resolve()),
-    ]
+    files = map(str, (weights.resolve(), target.resolve()))
+    command = [sys.executable, "-m", "photo2cartoon", "convert", *files]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - ours
     if done.returncode:
         reason = done.stderr.strip().splitlines()
@@ -120,11 +152,11 @@ def to_onnx(weights: Path) -> Path:
 
 
 def to_bytes(image: Photo) -> bytes:
-    """Bring every kind of input to encoded bytes, so that all go one way.
+    """Encode every kind of input that is no file yet, so that all take one way.
 
     Raises:
-        OSError: a path that cannot be read.
-        TypeError, ValueError: none of the kinds, or an array of another shape or type.
+        OSError: a path cannot be read.
+        TypeError, ValueError: `image` is none of the kinds, or an array of another shape or type.
     """
     if isinstance(image, bytes):
         return image
@@ -133,9 +165,9 @@ def to_bytes(image: Photo) -> bytes:
     if isinstance(image, Image.Image):
         return encode_image(_from_pillow(image), "png")
     if not isinstance(image, np.ndarray):
-        raise TypeError(f"a path, bytes, an array or a Pillow image, not {type(image).__name__}")
+        raise TypeError(f"no path, bytes, array or Pillow image: {type(image).__name__}")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise ValueError(f"an array (H, W, 3) uint8 RGB, not {image.shape} {image.dtype}")
+        raise ValueError(f"an array must be (H, W, 3) uint8 RGB, not {image.shape} {image.dtype}")
     return encode_image(image, "png")
 
 

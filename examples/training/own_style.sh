@@ -5,7 +5,7 @@ set -euo pipefail
 photos=$1 drawings=$2 out=$3 minutes=${4:-90}
 
 photo2cartoon prepare-data "$photos" "$out/data" --cartoons "$drawings" --test-cartoons 10
-photo2cartoon train --config-file models/photo2cartoon_models/configs/fast_lite.yaml --resume auto --max-minutes "$minutes" \
+photo2cartoon train --config-file fast_lite --resume auto --max-minutes "$minutes" \
     -o output_dir="$out/run" \
     dataset.train.dataroot_a="$out/data/trainA" dataset.train.dataroot_b="$out/data/trainB" \
     dataset.test.dataroot_a="$out/data/testA" dataset.test.dataroot_b="$out/data/testB"

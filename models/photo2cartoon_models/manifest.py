@@ -1,23 +1,25 @@
 """The manifest: one entry per model file, with its contract, origin and digest.
 
-A model file is only ever used through its entry: the entry says what the file must be
-(size, sha256) and what goes in and out of it (names, shapes, layout, colour order, range),
-so that nothing about a model has to be guessed from the file itself.
+A model file is only ever used through its entry, which says what the file must be (size, sha256),
+what goes in and comes out (names, shapes, layout, colour order, range) and in which precision it
+computes, so that nothing about a model has to be guessed from the file itself.
 """
 
 import hashlib
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 MANIFEST_PATH = Path(__file__).parent / "manifest.json"
 
+Colours = Literal["photo", "drawn"]
 Role = Literal["detector", "landmarks", "matte", "generator"]
+Precision = Literal["float32", "float16"]
 
 
 class ManifestError(Exception):
-    """The manifest, or a model file it names, is not what it has to be."""
+    """The manifest, or a model file that it names, is wrong; the message says how."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +29,14 @@ class TensorContract:
     Attributes:
         name: the tensor's name in the graph.
         dtype: numpy's name of the element type.
-        shape: sizes; a string stands for a free size (`N` batch, `H` height, `W` width), or, `*`,
+        shape: sizes; a string stands for a free size (`N` batch, `H` height, `W` width), and `*`
             for one that is not stated.
-        layout: `NCHW` or `NHWC`, or `-` where the words mean nothing.
-        colour: `RGB`, or `-` for what is not a picture.
+        layout: `NCHW` or `NHWC`; `-` if neither makes sense.
+        colour: `RGB`; `-` if it is not a picture.
         range: smallest and largest meaningful value: black and white of a picture, background and
             person of a matte.
         meaning: one line in words, with units.
-        channel: of several, the one that counts.
+        channel: which channel counts, if there are several.
     """
 
     name: str
@@ -48,7 +50,7 @@ class TensorContract:
 
     @property
     def image_size(self) -> int | None:
-        """Side of the square pictures, px; None where it is free."""
+        """Side of the square pictures, px; None if it is free."""
         side = self.shape[1 if self.layout == "NHWC" else -1]
         return side if isinstance(side, int) else None
 
@@ -58,8 +60,11 @@ class Model:
     """One entry of the manifest.
 
     Attributes:
-        golden: what the self test must give (`preprocess.summarise`), by output; None where
-            nobody wrote it down, as for an operator's own model, or where it means nothing.
+        colours: of a generator's pictures, where the caller does not choose: the photo's own, or
+            as they were drawn.
+        precision: of the arithmetic inside; inputs and outputs have their own `dtype`.
+        golden: what the self test must give (`preprocess.summarise`), by output; None if it is not
+            recorded, as for most operators' own models, or would mean nothing.
     """
 
     name: str
@@ -73,6 +78,8 @@ class Model:
     inputs: tuple[TensorContract, ...]
     outputs: tuple[TensorContract, ...]
     style: str = "-"
+    colours: Colours = "drawn"
+    precision: Precision = "float32"
     golden: tuple[tuple[float, ...] | None, ...] | None = None
 
     @property
@@ -90,7 +97,7 @@ class Model:
     def read_verified(self) -> bytes:
         """Read the file and return its content, checked against `size_bytes` and `sha256`.
 
-        The content is returned, not just approved, so that what is loaded is what was checked.
+        The content is returned, not just approved, so that exactly what was checked is loaded.
 
         Raises:
             ManifestError: the file is missing, or its size or digest differs from the entry.
@@ -114,14 +121,14 @@ class PublishedFile:
     """Weights that somebody else publishes: an address, not a file that comes along.
 
     Attributes:
-        file: name to keep it under.
-        url: where it can be fetched from, https.
-        page: for people, where the address fails.
-        sha256: None where nobody has published it and nobody here has had the file.
-        size_bytes: None as well.
-        format: in words; tells what has to happen before `conversion.convert` reads it.
-        inputs: of the ONNX file that comes of it.
-        outputs: likewise.
+        file: the name under which it is kept.
+        url: where to fetch it, https.
+        page: a page for people, in case the address fails.
+        sha256: the file's digest; None if nobody has published it and nobody here has had the file.
+        size_bytes: the file's size; None for the same reason.
+        format: the format in words, and what to do before `conversion.convert` can read it.
+        inputs: inputs of the ONNX file that it is converted into.
+        outputs: outputs of that file.
     """
 
     name: str
@@ -144,7 +151,7 @@ def load_published(path: Path = MANIFEST_PATH) -> dict[str, PublishedFile]:
     """Read the files of the manifest at `path` that can be downloaded.
 
     Raises:
-        ManifestError: as `load_manifest`, or a file name would leave its folder.
+        ManifestError: as `load_manifest`, or a file name points outside its folder.
     """
     try:
         entries = json.loads(path.read_text(encoding="utf-8")).get("published", [])
@@ -164,7 +171,8 @@ def load_manifest(path: Path = MANIFEST_PATH) -> dict[str, Model]:
     """Read the manifest at `path`; file names in it are relative to its folder.
 
     Raises:
-        ManifestError: it cannot be read, misses a key, has an unknown key, or names a model twice.
+        ManifestError: it cannot be read, misses a key, has an unknown key, states a precision or
+            colours that do not exist, or names a model twice.
     """
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))["models"]
@@ -177,33 +185,57 @@ def load_manifest(path: Path = MANIFEST_PATH) -> dict[str, Model]:
     return by_name
 
 
-def find_generator(manifest: dict[str, Model], asked: str | Path) -> Model:
-    """Return the entry of a generator: of one that comes along, or one for an operator's file.
+# What the file of an operator's generator does not say, and an entry beside it may.
+UNSTATED: dict[str, Any] = {"precision": "float32", "colours": "drawn", "golden": None}
 
-    All photo2cartoon generators have one contract, so of a file that alone will do. The digest is
-    what is there now; it says which file answered, and that it did not change while it was loaded.
+
+def find_generator(manifest: dict[str, Model], asked: str | Path) -> Model:
+    """Return the entry of a generator: one that comes along, or an operator's file.
+
+    `NAME.json` beside an operator's `NAME.onnx` is its entry, as `load_model` reads it; `convert`
+    writes one. Without it, the file is taken for a float32 generator of the contract that all
+    photo2cartoon generators have, and its entry states the digest that it has now: that says which
+    file answered, and that it did not change while it was loaded.
 
     Args:
         manifest: what comes along.
         asked: a name in it, or a file. A name wins; a file of the same name is `./NAME`.
 
     Raises:
-        ManifestError: it is no name of a generator, and no file that can be read.
+        ManifestError: it is no name of a generator and no file that can be read, or its own entry
+            is malformed or describes something else than a generator.
     """
     ours = {name: model for name, model in manifest.items() if model.role == "generator"}
     if str(asked) in ours:
         return ours[str(asked)]
-    like = next(iter(ours.values()))
+    path, like = Path(asked), next(iter(ours.values()))
     try:
-        return replace(like, **operators_file(Path(asked)), golden=None)
+        if (path.parent / f"{path.stem}.json").exists():
+            return _check_generator(load_model(path), like)
+        return replace(like, **operators_file(path), **UNSTATED)
     except OSError as error:
         raise ManifestError(
             f"generator: cannot read {asked}, which is none of {', '.join(ours)} either: {error}"
         ) from error
 
 
+def _check_generator(model: Model, like: Model) -> Model:
+    """Return `model` if it takes and gives the pictures that the generator `like` does."""
+
+    def kinds(entry: Model) -> tuple[object, ...]:
+        ends = (entry.inputs, entry.outputs)
+        return entry.role, *([(t.dtype, t.layout, t.colour, t.range) for t in end] for end in ends)
+
+    if kinds(model) != kinds(like):
+        raise ManifestError(
+            f"model {model.name}: its entry {model.path.with_suffix('.json')} is not that of a "
+            "generator: float32 NCHW RGB, -1..1, in and out"
+        )
+    return model
+
+
 def operators_file(path: Path) -> dict[str, Any]:
-    """What an entry says of a file that the operator brought, beside role and contract.
+    """Return what an entry says of an operator's file, apart from role and contract.
 
     Raises:
         OSError: it cannot be read.
@@ -215,17 +247,19 @@ def operators_file(path: Path) -> dict[str, Any]:
 
 
 def load_model(path: Path) -> Model:
-    """Read the contract of a model that is not ours: `NAME.json` beside `NAME.onnx`.
+    """Read the entry of an operator's model: `NAME.json` beside `NAME.onnx`.
 
-    It is one entry of a manifest; file names in it are relative to its folder.
+    It has the keys of an entry of the manifest; `file` may be missing, and counts for nothing: the
+    entry is of the file beside it.
 
     Raises:
-        ManifestError: it cannot be read, misses a key, or has an unknown key.
+        ManifestError: it cannot be read, misses a key, has an unknown key, or states a precision
+            or colours that do not exist.
     """
     contract = path.with_suffix(".json")
     try:
         entry = json.loads(contract.read_text(encoding="utf-8"))
-        return _parse_model({"file": path.name, **entry}, path.parent)
+        return _parse_model({**entry, "file": path.name}, path.parent)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ManifestError(f"contract {contract}: {type(error).__name__}: {error}") from error
 
@@ -235,11 +269,15 @@ def _parse_model(entry: dict[str, Any], folder: Path) -> Model:
     fields["path"] = folder / fields.pop("file")
     if golden := fields.get("golden"):
         fields["golden"] = tuple(tuple(numbers) for numbers in golden)
-    return Model(**fields)
+    model = Model(**fields)
+    for key, choices in (("precision", Precision), ("colours", Colours)):
+        if (value := getattr(model, key)) not in get_args(choices):
+            raise ValueError(f"{model.name}: {key} {value!r}")
+    return model
 
 
 def _plain_fields(entry: dict[str, Any]) -> dict[str, Any]:
-    """What both kinds of entry share: `bytes` under its full name, and the contracts."""
+    """Convert what both kinds of entry share: `bytes` gets its full name, contracts their type."""
     fields = dict(entry)
     fields["size_bytes"] = fields.pop("bytes")
     for side in ("inputs", "outputs"):

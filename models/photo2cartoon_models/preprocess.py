@@ -1,14 +1,15 @@
-"""What the generator sees and what is made of its answer: shared by serving and training.
+"""What the generator sees and what becomes of its output: shared by serving and training.
 
-numpy only. Every formula here is photo2cartoon's (minivision-ai/photo2cartoon @ 6204e27,
-`test.py` and `data_process.py`); where it is changed, the reason stands beside it.
+This file needs numpy only. Every formula is photo2cartoon's (minivision-ai/photo2cartoon @ 6204e27,
+`test.py` and `data_process.py`); where one is changed, the reason stands beside it.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
 WHITE = (255, 255, 255)
-GOLDEN_TOLERANCE = 2 / 255  # of a tensor's range: two grey levels; kernels differ between machines
+BAND_PX = 1 << 16  # pixels composited at once: their float32 values stay in the cache
+GOLDEN_TOLERANCE = 2 / 255  # share of a tensor's range, two grey levels: kernels differ
 GOLDEN_NUMBERS = 64
 FREE_SIZES = {"N": 1, "H": 256, "W": 256}  # of the self test's input
 PROBE_ELLIPSES = (  # centre, radii, colour; px of a picture of 256 x 256: x, y, RGB
@@ -23,25 +24,37 @@ PROBE_ELLIPSES = (  # centre, radii, colour; px of a picture of 256 x 256: x, y,
 
 def composite(
     foreground: NDArray[np.uint8] | NDArray[np.float32],
-    alpha: NDArray[np.float32],
+    alpha: NDArray[np.uint8] | NDArray[np.float32],
     background: tuple[int, int, int] = WHITE,
 ) -> NDArray[np.uint8]:
     """Lay `foreground` over one colour.
 
-    `foreground * alpha + background * (1 - alpha)`, truncated to whole grey levels as upstream
-    does for its output. Upstream does not truncate before the generator; we do, so that a
+    `foreground * alpha + background * (1 - alpha)` in float32, truncated to whole grey levels as
+    upstream does for its output. Upstream does not truncate before the generator; we do, so that a
     prepared photo written to a file for training is exactly what serving feeds.
+
+    Whatever numpy lays on white goes through here. Where numpy cannot run, the same formula is
+    written in torch (`training.augment.on_white`, which does not truncate, because its pictures
+    never become bytes; `conversion.pixels`) and as ONNX nodes (`photo2cartoon.pipeline.fuse`);
+    `tests/train/test_composite.py` holds these forms to this one.
 
     Args:
         foreground: `(H, W, 3)`, RGB, 0..255.
-        alpha: `(H, W)`, float32, 0 (background) .. 1 (foreground).
+        alpha: `(H, W)`, 0 (background) .. 1 (foreground) in float32, or 0..255 in uint8.
         background: RGB, 0..255.
 
     Returns:
         `(H, W, 3)` uint8, RGB.
     """
-    weight = alpha[:, :, None]
-    return (foreground * weight + np.array(background, np.float32) * (1 - weight)).astype(np.uint8)
+    colour = np.array(background, np.float32)
+    opaque = np.float32(255 if alpha.dtype == np.uint8 else 1)
+    laid = np.empty(foreground.shape, np.uint8)
+    rows = max(1, BAND_PX // foreground.shape[1])
+    for top in range(0, len(laid), rows):
+        band = slice(top, top + rows)
+        weight = alpha[band, :, None].astype(np.float32) / opaque
+        laid[band] = foreground[band] * weight + colour * (1 - weight)
+    return laid
 
 
 def to_tensor(image: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -52,7 +65,7 @@ def to_tensor(image: NDArray[np.uint8]) -> NDArray[np.float32]:
 def to_image(tensor: NDArray[np.float32]) -> NDArray[np.float32]:
     """Turn generator output `(3, H, W)`, -1..1, into `(H, W, 3)`, RGB, 0..255, float32.
 
-    Not rounded: `composite` does that, once.
+    It is not rounded: `composite` truncates, once.
     """
     image = (tensor.transpose(1, 2, 0) + np.float32(1)) * np.float32(127.5)
     return np.ascontiguousarray(image.clip(0, 255))
@@ -61,12 +74,12 @@ def to_image(tensor: NDArray[np.float32]) -> NDArray[np.float32]:
 def probe_input(
     shape: tuple[int | str, ...], layout: str, value_range: tuple[float, float]
 ) -> NDArray[np.float32]:
-    """Draw the self test's input: a head of ellipses, the same on every machine to the last bit.
+    """Draw the self test's input: a head of ellipses, identical to the last bit on every machine.
 
     Args:
-        shape: of the tensor `(N, ...)`, three channels; free sizes become those of `FREE_SIZES`.
+        shape: the tensor's shape `(N, ...)`, three channels; `FREE_SIZES` stand in for free sizes.
         layout: `NCHW` or `NHWC`.
-        value_range: black and white.
+        value_range: the values of black and white.
 
     Returns:
         float32 of that shape.
@@ -85,6 +98,6 @@ def probe_input(
 
 
 def summarise(output: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Boil an output down to at most `GOLDEN_NUMBERS` means over its parts, in memory's order."""
+    """Reduce an output to at most `GOLDEN_NUMBERS` means over its parts, in memory order."""
     flat = output.astype(np.float64).reshape(-1)
     return np.array([part.mean() for part in np.array_split(flat, min(GOLDEN_NUMBERS, flat.size))])

@@ -1,6 +1,8 @@
-"""Train: `python -m photo2cartoon_models.train -c FILE -o key.sub=value`, also under torchrun.
+"""Train: `photo2cartoon train -c NAME -o key.sub=value`.
 
-Exit code: 0 finished, or the time budget is spent; 2 something given is wrong; 143 told to stop
+Under torchrun it is `-m photo2cartoon_models.train` with the same arguments.
+
+Exit code: 0 finished, or the time budget is spent; 2 an argument is wrong; 143 told to stop
 (SIGTERM, Ctrl-C). There is a checkpoint in every case but 2.
 """
 
@@ -10,7 +12,14 @@ from pathlib import Path
 
 from photo2cartoon_models.readers.weights_error import WeightsError
 from photo2cartoon_models.training.checkpoint import LAST, ResumeError, config_of, read_run
-from photo2cartoon_models.training.config import DEFAULT, Config, ConfigError, load_config, override
+from photo2cartoon_models.training.config import (
+    DEFAULT,
+    Config,
+    ConfigError,
+    config_names,
+    load_config,
+    override,
+)
 from photo2cartoon_models.training.data import DataError
 from photo2cartoon_models.training.loop import CHECKPOINTS, draw_tests, open_fabric, train
 
@@ -44,9 +53,9 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _what(options: argparse.Namespace) -> tuple[Config, Path | None]:
-    """The configuration, and the checkpoint to go on from.
+    """Return the configuration, and the checkpoint to resume from.
 
-    Without a file a run that goes on keeps its own configuration.
+    Without `--config-file` a resumed run keeps its own configuration.
     """
     resume = options.resume and Path(options.resume)
     overrides = [text for group in options.override for text in group]
@@ -72,19 +81,24 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "-c",
         "--config-file",
-        type=Path,
-        help="YAML (default: models/photo2cartoon_models/configs/fast_photo2cartoon.yaml)",
+        metavar="NAME|FILE",
+        help=f"one of {', '.join(config_names())} (default: {DEFAULT}), or a YAML file",
     )
     add("-o", "--opt", dest="override", nargs="+", action="append", default=[], metavar="KEY=VALUE",
-        help="put a value into the configuration: -o seed=1 stages.0.batch_size=4")  # fmt: skip
-    add("--resume", metavar="CHECKPOINT", help="go on exactly where this was; auto: with the "
-        "run's own last one, if there is one")  # fmt: skip
+        help="change values of the configuration: -o seed=1 stages.0.batch_size=4")  # fmt: skip
+    add("--resume", metavar="CHECKPOINT", help="continue exactly where this one ended; auto: "
+        "the run's own last one, if there is one")  # fmt: skip
     add("--load", "--pretrained_weights", type=Path, metavar="FILE",
-        help="start from weights: ours, .pt, .onnx, .pdparams")  # fmt: skip
-    add("--evaluate-only", action="store_true", help="draw the test pictures, do not train")
-    add("--max-minutes", type=float, help="end with a checkpoint after that long")
+        help="start from weights: our checkpoints, .pt, .onnx or .pdparams")  # fmt: skip
+    add("--evaluate-only", action="store_true", help="draw the test pictures without training")
+    add("--max-minutes", type=float, help="end with a checkpoint after this time")
     add("--accelerator", default="auto", choices=("auto", "cpu", "cuda", "mps"))
-    add("--devices", type=int, default=1, help="of this machine; torchrun says it otherwise")
+    add(
+        "--devices",
+        type=int,
+        default=1,
+        help="how many of this machine; under torchrun, torchrun decides",
+    )
     return parser
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from photo2cartoon import Photo2CartoonPredictor
+from photo2cartoon import Photo2CartoonPredictor, cartoonize
 from photo2cartoon.ground.errors import NoFaceFound
 from photo2cartoon_models.manifest import ManifestError, load_manifest
-from tests.conftest import PHOTO
+from tests.places import PHOTO
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +78,16 @@ def test_options_are_those_of_the_service(predictor: Photo2CartoonPredictor) -> 
         predictor.run(PHOTO, faces="all")
     with pytest.raises(ValueError, match="background"):
         predictor.run(PHOTO, background="red")
+    with pytest.raises(ValueError, match="size"):
+        predictor.run(PHOTO, size=512)
+
+
+@pytest.mark.parametrize("option", [{"format": "png"}, {"quality": 90}])
+def test_options_of_files_are_refused(
+    predictor: Photo2CartoonPredictor, option: dict[str, object]
+) -> None:
+    with pytest.raises(ValueError, match="format and quality are for files"):
+        predictor.run(PHOTO, **option)
 
 
 @pytest.mark.parametrize(
@@ -113,8 +123,8 @@ def test_a_generator_of_ones_own(tmp_path: Path) -> None:
     embedded = load_manifest()["photo2cartoon-lite"].path
     own = tmp_path / "mine.onnx"
     own.write_bytes(embedded.read_bytes())
-    cartoon = Photo2CartoonPredictor(None, weight_path=own).run(PHOTO)
-    np.testing.assert_array_equal(cartoon, Photo2CartoonPredictor(None).run(PHOTO))
+    cartoon = Photo2CartoonPredictor(None, weight_path=own).run(PHOTO)  # as drawn, being unknown
+    np.testing.assert_array_equal(cartoon, cartoonize(PHOTO, colours="drawn"))
     wrong = load_manifest()["selfie"].path
     with pytest.raises(ManifestError, match="the graph has"):
         Photo2CartoonPredictor(None, weight_path=wrong)

@@ -17,7 +17,7 @@ from benchmarks.serving.load import (
     poisson,
     send_load,
 )
-from tests.benchmarks.conftest import Reply, TinyServer
+from tests.benchmarks.tiny_server import Reply, TinyServer
 
 
 def load(server: TinyServer, **changes: object) -> Load:

@@ -11,7 +11,7 @@ from benchmarks.serving.process import Command
 from benchmarks.serving.results import Results
 from benchmarks.serving.systems import BARE, DEADLINE_HEADER, OURS, list_systems, start_command
 from benchmarks.serving.table import make_ratios, make_table
-from tests.conftest import ROOT
+from tests.places import ROOT
 
 BY_NAME = {point.name: point for point in POINTS}
 

@@ -6,7 +6,7 @@ from starlette.testclient import TestClient
 from benchmarks.serving.inputs import Input, bad_inputs, good_inputs, mix
 from benchmarks.serving.load import LOST, Answer, Photo
 from benchmarks.serving.soak import judge
-from tests.conftest import PHOTO
+from tests.places import PHOTO
 
 GOOD = good_inputs(PHOTO.read_bytes())
 BAD = bad_inputs(PHOTO.read_bytes())

@@ -8,7 +8,13 @@ from typing import Any
 import pytest
 
 from photo2cartoon.runtime.network import OnnxNetwork
-from photo2cartoon_models.manifest import MANIFEST_PATH, ManifestError, load_manifest
+from photo2cartoon_models.manifest import (
+    MANIFEST_PATH,
+    ManifestError,
+    find_generator,
+    load_manifest,
+    load_model,
+)
 
 Change = Callable[[dict[str, Any]], object]
 
@@ -78,8 +84,18 @@ def test_a_contract_that_the_graph_does_not_keep_is_refused(tmp_path: Path, chan
         lambda entry: entry.pop("sha256"),
         lambda entry: entry.update(sha512="0"),
         lambda entry: entry["inputs"][0].pop("range"),
+        lambda entry: entry.update(precision="int8"),
+        lambda entry: entry.update(precision=None),
+        lambda entry: entry.update(colours="bright"),
     ],
-    ids=["missing key", "unknown key", "missing tensor key"],
+    ids=[
+        "missing key",
+        "unknown key",
+        "missing tensor key",
+        "unknown precision",
+        "no precision",
+        "unknown colours",
+    ],
 )
 def test_a_malformed_entry_is_refused(tmp_path: Path, change: Change) -> None:
     with pytest.raises(ManifestError):
@@ -107,3 +123,72 @@ def test_only_a_fixed_image_size_can_be_asked_for() -> None:
     assert models["face_mesh"].image_size == 192
     with pytest.raises(ManifestError, match="no image size"):
         _ = models["selfie"].image_size
+
+
+def test_the_precision_is_what_the_entry_states(tmp_path: Path) -> None:
+    path = changed_manifest(tmp_path, lambda entry: entry.update(precision="float16"))
+    assert load_manifest(path)["face_short"].precision == "float16"
+    assert {model.precision for model in load_manifest().values()} == {"float32"}
+
+
+def own_generator(folder: Path, **changes: object) -> Path:
+    """An embedded generator as an operator's file, with its entry beside it."""
+    entries = json.loads(MANIFEST_PATH.read_text())["models"]
+    entry = next(entry for entry in entries if entry["role"] == "generator")
+    path = folder / "mine.onnx"
+    path.write_bytes((MANIFEST_PATH.parent / entry["file"]).read_bytes())
+    path.with_suffix(".json").write_text(json.dumps({**entry, "name": "mine", **changes}))
+    return path
+
+
+def test_an_operators_generator_may_bring_its_own_entry(tmp_path: Path) -> None:
+    path = own_generator(tmp_path, precision="float16", style="ours")
+    model = find_generator(load_manifest(), path)
+    assert (model.name, model.style, model.precision) == ("mine", "ours", "float16")
+    assert model.path == path  # whatever `file` says: this entry was copied
+    assert model == load_model(path)
+    assert model.golden is not None
+    model.read_verified()
+
+
+def test_an_operators_entry_holds_its_file_to_the_digest(tmp_path: Path) -> None:
+    path = own_generator(tmp_path, sha256="0" * 64)
+    with pytest.raises(ManifestError, match="not the file of the manifest"):
+        find_generator(load_manifest(), path).read_verified()
+
+
+def test_an_operators_generator_alone_is_taken_for_float32(tmp_path: Path) -> None:
+    path = own_generator(tmp_path, precision="float16")
+    path.with_suffix(".json").unlink()
+    model = find_generator(load_manifest(), path)
+    assert (model.name, model.precision, model.golden) == ("mine", "float32", None)
+    model.read_verified()
+
+
+# What `convert --pixels` writes: the pipeline feeds no such generator.
+BYTES = {
+    "name": "image",
+    "dtype": "uint8",
+    "shape": ["N", 256, 256, 4],
+    "layout": "NHWC",
+    "colour": "RGB",
+    "range": [0, 255],
+    "meaning": "aligned portrait and its matte",
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"role": "matte"}, "not that of a generator"),
+        ({"inputs": [BYTES]}, "not that of a generator"),
+        ({"inputs": []}, "not that of a generator"),
+        ({"precision": "half"}, "precision 'half'"),
+        ({"sha512": "0"}, "sha512"),
+    ],
+)
+def test_an_entry_that_is_no_generators_is_refused(
+    tmp_path: Path, changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ManifestError, match=message):
+        find_generator(load_manifest(), own_generator(tmp_path, **changes))

@@ -51,3 +51,14 @@ def test_output_beyond_the_range_does_not_wrap() -> None:
     wild = np.array([-1.5, 1.5, 0.0], np.float32).reshape(3, 1, 1)
     assert to_image(wild)[0, 0] == pytest.approx([0.0, 255.0, 127.5])
     assert composite(to_image(wild), np.ones((1, 1), np.float32))[0, 0].tolist() == [0, 255, 127]
+
+
+def test_a_matte_in_bytes_or_floats_and_a_picture_of_any_size_give_the_same() -> None:
+    rng = np.random.default_rng(1)
+    rgba = rng.integers(0, 256, (301, 517, 4), np.uint8)  # more than one band, and a rest
+    alpha = rgba[:, :, 3].astype(np.float32) / np.float32(255)
+    laid = composite(rgba[:, :, :3], rgba[:, :, 3])
+    weight = alpha[:, :, None]
+    whole = (rgba[:, :, :3] * weight + np.float32(255) * (1 - weight)).astype(np.uint8)
+    np.testing.assert_array_equal(laid, whole)
+    np.testing.assert_array_equal(composite(rgba[:, :, :3], alpha), whole)

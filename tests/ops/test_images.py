@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.conftest import ROOT
 from tests.ops.tools import call
+from tests.places import ROOT
 
 
 @pytest.mark.parametrize("name", ["Dockerfile", "docker/gpu.Dockerfile"])

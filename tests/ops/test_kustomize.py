@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from photo2cartoon_models.manifest import load_manifest
-from tests.conftest import ROOT
 from tests.ops.tools import call
+from tests.places import ROOT
 from tests.pod_security import our_violations, pod_specs, violations
 
 KUBERNETES = "1.37"

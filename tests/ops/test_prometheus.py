@@ -18,10 +18,11 @@ import httpx2
 import pytest
 import yaml
 
-from tests.conftest import ROOT, Server
+from tests.fakes import KILL_A_LANE
 from tests.monitoring import alerts, dashboard, fill_in, panel_queries, records
 from tests.ops.prometheus import MINUTE_S, Prometheus, free_port, quicken, wait_for
-from tests.test_server import KILL_A_LANE
+from tests.places import ROOT
+from tests.server import Server
 
 CALLERS = 40
 
@@ -133,6 +134,7 @@ def observed(tmp_path_factory: pytest.TempPathFactory, photo: bytes) -> Iterator
         load(draw(calm.url, photo), 0.5)
         load(draw(calm.url, b"no picture"), 1)
         dead = serve("dead", program=KILL_A_LANE, P2C_THREADS="2")
+        dead.process.send_signal(signal.SIGUSR1)
         prometheus.has_fired("dead", {"P2CDead"})
         dead.stop()
         prometheus.has_fired("dead", {"P2CTargetDown"})

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.conftest import ROOT
 from tests.monitoring import RULES, alerts, records
 from tests.ops.tools import call
+from tests.places import ROOT
 
 UNIT_TESTS = sorted((Path(__file__).parent / "rules").glob("*.test.yaml"))
 

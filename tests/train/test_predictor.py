@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from photo2cartoon import Photo2CartoonPredictor
-from tests.conftest import PHOTO
+from tests.places import PHOTO
 from tests.train import files, nets
 
 

@@ -1,4 +1,4 @@
-"""The application: routes, middleware, and what lives as long as it does."""
+"""The application: routes, middleware, and the engine that lives as long as it does."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -7,10 +7,12 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 
+from photo2cartoon.api.answers import answer_problem
 from photo2cartoon.api.batch import router as batch_router
-from photo2cartoon.api.middleware import RequestContext
-from photo2cartoon.api.routes import answer_problem, router
+from photo2cartoon.api.middleware import MIDDLEWARE
+from photo2cartoon.api.routes import router
 from photo2cartoon.engine.engine import Engine
 from photo2cartoon.ground.errors import Problem
 from photo2cartoon.ground.settings import Settings
@@ -45,10 +47,10 @@ def create_app(
         summary="A portrait photo in, a cartoon of that person out",
         lifespan=lifespan,
         telemetry=telemetry(),
+        middleware=[Middleware(kind) for kind in MIDDLEWARE],
     )
     app.state.metrics = Metrics()
     app.state.open_ticket = TracedTicket if tracing_is_on() else Ticket
-    app.add_middleware(RequestContext)
     app.include_router(router, max_body_size=settings.max_body_bytes)
     app.include_router(batch_router, max_body_size=settings.max_batch_bytes)
     for kind in (Problem, HTTPException, RequestValidationError):

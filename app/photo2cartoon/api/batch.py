@@ -6,24 +6,20 @@ import io
 import json
 import logging
 import zipfile
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from starlette.responses import JSONResponse
 
-from photo2cartoon.api.bodies import (
-    body_size,
-    negotiate,
-    read_options,
-    read_photos,
-    unless_left,
-    upload_limit,
-)
+from photo2cartoon.api.answers import PRIVATE, negotiate
+from photo2cartoon.api.bodies import body_size, read_options, read_photos, upload_limit
+from photo2cartoon.api.caller import read_timeout, unless_left
 from photo2cartoon.api.openapi import BATCH
-from photo2cartoon.api.routes import PRIVATE, EngineDep
+from photo2cartoon.api.routes import EngineDep
 from photo2cartoon.engine.engine import Engine
 from photo2cartoon.ground.errors import InternalError, PhotoMissing, Problem, TooManyPhotos
-from photo2cartoon.ground.formats import SUFFIXES
+from photo2cartoon.ground.formats import MEDIA_TYPES, SUFFIXES
 from photo2cartoon.ground.options import Options
 from photo2cartoon.ground.ticket import Stage
 from photo2cartoon.telemetry.metrics import Metrics
@@ -35,13 +31,46 @@ router = APIRouter()
 JSON, ZIP = "application/json", "application/zip"
 
 
+@dataclass(frozen=True, slots=True)
+class Item:
+    """What became of one photo of a batch: its picture, or its problem.
+
+    Attributes:
+        index: place of the photo in the form, counted from 0.
+        status: that a request with this photo alone would have.
+        media_type: of the picture.
+        etag: name of the picture, quotes included.
+        problem: the problem document.
+        picture: the encoded picture; empty where there is a problem.
+    """
+
+    index: int
+    status: int = 200
+    media_type: str | None = None
+    etag: str | None = None
+    problem: dict[str, Any] | None = None
+    picture: bytes = b""
+
+    def members(self, **picture: str) -> dict[str, Any]:
+        """Return the JSON members, with `picture` where there is one: its `data`, or its `file`."""
+        known = {
+            "index": self.index,
+            "status": self.status,
+            "media_type": self.media_type,
+            "etag": self.etag,
+            "problem": self.problem,
+        }
+        members = {name: value for name, value in known.items() if value is not None}
+        return members | picture if self.picture else members
+
+
 @router.post("/cartoonize/batch", **BATCH)
 async def cartoonize_batch(request: Request, engine: EngineDep) -> Response:
     """Turn every photo of the form into a cartoon; one that fails costs the others nothing."""
-    timeout_s = engine.timeout_s(request.headers.get("x-request-timeout-ms"))
-    kind = negotiate(request, [ZIP, JSON])
+    timeout_s = read_timeout(request, engine.settings)
+    media_type = negotiate(request, [ZIP, JSON])
     engine.lanes.check_room(timeout_s)
-    with engine.body(body_size(request, engine.settings.max_batch_bytes)):
+    with engine.hold(body_size(request, engine.settings.max_batch_bytes)):
         ticket = request.state.ticket = request.app.state.open_ticket()
         with ticket.stage(Stage.READ):
             async with upload_limit(engine.settings.upload_timeout_s):
@@ -51,65 +80,48 @@ async def cartoonize_batch(request: Request, engine: EngineDep) -> Response:
         if len(photos) > engine.settings.max_photos:
             raise TooManyPhotos
         options = read_options(request, fields)
-        options = options.model_copy(update={"format": options.format or "png"})
-        answers = await unless_left(request, _draw_all(engine, photos, options, timeout_s, request))
-    headers = {"Cache-Control": PRIVATE, "Vary": "Accept"}
-    if kind == ZIP:
-        return Response(
-            _to_zip(answers, SUFFIXES[options.format or "png"]), media_type=ZIP, headers=headers
-        )
-    return JSONResponse({"items": [_to_json(answer) for answer in answers]}, headers=headers)
+        options = options.model_copy(update={"format": options.file_format})
+        items = await unless_left(request, _draw_all(engine, photos, options, timeout_s, request))
+    if media_type == ZIP:
+        return Response(_pack(items, SUFFIXES[options.file_format]), 200, PRIVATE, ZIP)
+    members = [item.members(data=base64.b64encode(item.picture).decode()) for item in items]
+    return JSONResponse({"items": members}, headers=PRIVATE)
 
 
 async def _draw_all(
     engine: Engine, photos: list[bytes], options: Options, timeout_s: float, request: Request
-) -> list[dict[str, Any]]:
+) -> list[Item]:
     request_id = request.state.request_id
     metrics: Metrics = request.app.state.metrics
+    media_type = MEDIA_TYPES[options.file_format]
 
-    async def draw(index: int, photo: bytes) -> dict[str, Any]:
+    async def draw(index: int, photo: bytes) -> Item:
         ticket = request.app.state.open_ticket(timeout_s)
         try:
             if not photo:
                 raise PhotoMissing
-            picture = await engine.cartoonize(photo, options, ticket)
+            etag = await engine.name(photo, options)
+            picture = await engine.cartoonize(photo, options, ticket, etag)
         except Exception as error:
             problem = error if isinstance(error, Problem) else InternalError()
             if problem is not error:
                 log.exception("unexpected error", extra={"fields": {"request_id": request_id}})
             metrics.problem(problem.code)
-            return {"index": index, "status": problem.status, "problem": problem.body(request_id)}
+            return Item(index, problem.status, problem=problem.body(request_id))
         finally:
             metrics.photo(ticket)
-        return {
-            "index": index,
-            "status": 200,
-            "media_type": picture.media_type,
-            "etag": picture.etag,
-            "content": picture.content,
-        }
+        return Item(index, media_type=media_type, etag=etag, picture=picture)
 
     return await asyncio.gather(*(draw(index, photo) for index, photo in enumerate(photos)))
 
 
-def _to_json(answer: dict[str, Any]) -> dict[str, Any]:
-    """One item of the JSON answer, the picture as base64."""
-    item = dict(answer)
-    if content := item.pop("content", None):
-        item["data"] = base64.b64encode(content).decode()
-    return item
-
-
-def _to_zip(answers: list[dict[str, Any]], suffix: str) -> bytes:
-    """Pack `INDEX.png` for each picture, and `items.json`, which says what became of each photo."""
+def _pack(items: list[Item], suffix: str) -> bytes:
+    """Make a ZIP of `INDEX.png` for each picture, and `items.json`: what became of each photo."""
     buffer = io.BytesIO()
-    items = []
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:  # pictures are packed already
-        for answer in answers:
-            item = dict(answer)
-            if content := item.pop("content", None):
-                item["file"] = f"{item['index']}{suffix}"
-                archive.writestr(item["file"], content)
-            items.append(item)
-        archive.writestr("items.json", json.dumps({"items": items}, indent=2))
+        for item in items:
+            if item.picture:
+                archive.writestr(f"{item.index}{suffix}", item.picture)
+        members = [item.members(file=f"{item.index}{suffix}") for item in items]
+        archive.writestr("items.json", json.dumps({"items": members}, indent=2))
     return buffer.getvalue()

@@ -1,4 +1,12 @@
-"""RequestContext: around every request, its id, its log line, and a last answer to any failure.
+"""Middleware: what surrounds every request, each class with one job, from the outermost in.
+
+    RequestId      gives the request its id, and the answer the header that names it
+    RequestLog     writes one log line and counts the request once all is over
+    TimingHeaders  adds Server-Timing, traceparent and, while the server drains, Connection: close
+    LastAnswer     answers what nothing further in has answered: bugs, bodies that are too large
+
+LastAnswer is innermost, so that its answers have the same headers and are logged and counted like
+all others. The classes share `scope["state"]` with the routes, where it is `request.state`.
 
 Pure ASGI: Starlette's BaseHTTPMiddleware would hide a client's disconnect from the routes.
 """
@@ -10,131 +18,174 @@ import uuid
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from photo2cartoon.api.answers import problem_response
 from photo2cartoon.ground.errors import BodyTooLarge, InternalError, Problem
 from photo2cartoon.ground.ticket import Stage, Ticket
 from photo2cartoon.telemetry.metrics import CLIENT_LEFT, Metrics
 from photo2cartoon.telemetry.tracing import trace_headers, trace_id
 
-log = logging.getLogger("app.requests")
+log = logging.getLogger("photo2cartoon.requests")
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+START = "http.response.start"
 
 
-def problem_response(problem: Problem, request_id: str) -> JSONResponse:
-    """Return the one answer all errors have."""
-    return JSONResponse(
-        problem.body(request_id),
-        problem.status,
-        headers={"Cache-Control": "no-store", **problem.headers},
-        media_type="application/problem+json",
-    )
-
-
-class RequestContext:
-    """Outermost part of the app.
-
-    The id is the caller's `X-Request-ID` where that is short and plain, else a new one; it is in
-    `request.state.request_id`, in the answer's header, in a problem's body and in the log.
-    """
+class _Middleware:
+    """Hands HTTP requests to `handle`; the lifespan's messages pass unseen."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        answer = _Answer(scope, receive, send)
-        try:
-            await self.app(scope, receive, answer.send)
-        except ClientDisconnect:
-            answer.status = CLIENT_LEFT
-        except Exception:
-            log.exception("unexpected error", extra={"fields": {"request_id": answer.request_id}})
-            if answer.started:
-                raise
-            await answer.send_problem(InternalError())
-        finally:
-            answer.write_log()
+        handle = self.handle if scope["type"] == "http" else self.app
+        await handle(scope, receive, send)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        raise NotImplementedError
 
 
-class _Answer:
-    """What goes out for one request."""
+class RequestId(_Middleware):
+    """Keeps the caller's `X-Request-ID` where it is short and plain, else makes a new one.
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    The id is in `request.state.request_id`, the answer's header, a problem's body and the log.
+    """
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         given = Headers(scope=scope).get("x-request-id", "")
-        self.request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-        scope.setdefault("state", {})["request_id"] = self.request_id
-        self.status = 0
-        self.started = False
-        self._scope, self._receive, self._send = scope, receive, send
-        self._replaced = False
-        self._start = time.perf_counter()
+        request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
 
-    async def send(self, message: Message) -> None:
-        if self._replaced:
-            return
-        if message["type"] == "http.response.start":
-            headers = MutableHeaders(scope=message)
-            if message["status"] == 413 and headers["content-type"].startswith("text/plain"):
-                # Starlette's body limit answers a declared length by itself, in plain text.
-                await self.send_problem(BodyTooLarge())
-                self._replaced = True
-                return
-            headers["X-Request-ID"] = self.request_id
-            headers.update(trace_headers())
-            if ticket := self._scope["state"].get("ticket"):
-                headers["Server-Timing"] = self._server_timing(ticket)
-            if self._draining:
-                headers["Connection"] = "close"  # the next request should find another server
-            self.started = True
-            self.status = message["status"]
-        await self._send(message)
+        async def send_named(message: Message) -> None:
+            if message["type"] == START:
+                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+            await send(message)
 
-    @property
-    def _draining(self) -> bool:
-        engine = getattr(self._scope["app"].state, "engine", None)
-        return engine is not None and engine.draining
+        await self.app(scope, receive, send_named)
 
-    def _server_timing(self, ticket: Ticket) -> str:
-        """W3C Server Timing: each stage's ms, and all since the request's head was read."""
-        total = (time.perf_counter() - self._start) * 1000
-        stages = ticket.milliseconds() | {"total": round(total, 2)}
-        return ", ".join(f"{name};dur={took}" for name, took in stages.items())
 
-    async def send_problem(self, problem: Problem) -> None:
-        self._scope["state"]["problem"] = problem.code
-        await problem_response(problem, self.request_id)(self._scope, self._receive, self.send)
+class RequestLog(_Middleware):
+    """Writes one line for each request, and tells the metrics the same."""
 
-    def write_log(self) -> None:
-        state = self._scope["state"]
-        route = self._scope.get("route")
-        left = self.status == CLIENT_LEFT
-        seconds = time.perf_counter() - self._start
-        ticket: Ticket | None = state.get("ticket")
-        fields = {
-            "request_id": self.request_id,
-            "method": self._scope["method"],
-            "route": getattr(route, "path", None),  # never the raw path: it is the caller's text
-            "status": self.status,
-            "code": "client_left" if left else state.get("problem", "ok"),
-            "ms": round(seconds * 1000, 2),
-        }
-        if trace := trace_id():
-            fields["trace_id"] = trace
-        metrics: Metrics = self._scope["app"].state.metrics
-        metrics.request(fields["route"], self.status, seconds)
-        if "problem" in state:
-            metrics.problem(state["problem"])
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        start, status = time.perf_counter(), 0
+
+        async def send_noted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == START:
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_noted)
+        finally:
+            if "left_at" in scope["state"]:
+                status = CLIENT_LEFT
+            seconds = time.perf_counter() - start
+            # Never the raw path: it is the caller's text.
+            route = getattr(scope.get("route"), "path", None)
+            _count(scope, route, status, seconds)
+            _write_line(scope, route, status, seconds)
+
+
+def _count(scope: Scope, route: str | None, status: int, seconds: float) -> None:
+    state = scope["state"]
+    metrics: Metrics = scope["app"].state.metrics
+    metrics.request(route, status, seconds)
+    if "problem" in state:
+        metrics.problem(state["problem"])
+    if "left_at" in state:
+        metrics.left(state["left_at"])
+    if "ticket" in state:
+        metrics.photo(state["ticket"])
+
+
+def _write_line(scope: Scope, route: str | None, status: int, seconds: float) -> None:
+    state = scope["state"]
+    left = "left_at" in state
+    fields = {
+        "request_id": state["request_id"],
+        "method": scope["method"],
+        "route": route,
+        "status": status,
+        "code": "client_left" if left else state.get("problem", "ok"),
+        "ms": round(seconds * 1000, 2),
+    }
+    if trace := trace_id():
+        fields["trace_id"] = trace
+    ticket: Ticket | None = state.get("ticket")
+    if ticket:
+        fields |= {**ticket.facts, "stages_ms": ticket.milliseconds()}
         if left:
-            metrics.left(ticket.at if ticket else Stage.READ)
-        if ticket:
-            metrics.photo(ticket)
-            fields |= ticket.facts
-            fields["stages_ms"] = ticket.milliseconds()
-            if left:
-                fields["left_at"] = ticket.at
-        log.info("request", extra={"fields": fields})
+            fields["left_at"] = state["left_at"]
+    log.info("request", extra={"fields": fields})
+
+
+class TimingHeaders(_Middleware):
+    """Tells the caller what took how long, and whether to come back on this connection."""
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        start = time.perf_counter()
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == START:
+                headers = MutableHeaders(scope=message)
+                headers.update(trace_headers())
+                if ticket := scope["state"].get("ticket"):
+                    headers["Server-Timing"] = _server_timing(ticket, time.perf_counter() - start)
+                engine = getattr(scope["app"].state, "engine", None)
+                if engine is not None and engine.draining:
+                    headers["Connection"] = "close"  # the next request should find another server
+            await send(message)
+
+        await self.app(scope, receive, send_with_headers)
+
+
+def _server_timing(ticket: Ticket, seconds: float) -> str:
+    """W3C Server Timing: the ms of each stage, and of all since the request's head was read."""
+    stages = ticket.milliseconds() | {"total": round(seconds * 1000, 2)}
+    return ", ".join(f"{name};dur={took}" for name, took in stages.items())
+
+
+class LastAnswer(_Middleware):
+    """Answers failures that nothing further in has answered. A caller that left gets no answer."""
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        state = scope["state"]
+        started = replaced = False
+
+        async def send_problem(problem: Problem) -> None:
+            state["problem"] = problem.code
+            await problem_response(problem, state["request_id"])(scope, receive, send)
+
+        async def send_checked(message: Message) -> None:
+            nonlocal started, replaced
+            if replaced:
+                return
+            started = True
+            if _is_plain_413(message):
+                replaced = True
+                await send_problem(BodyTooLarge())
+            else:
+                await send(message)
+
+        try:
+            await self.app(scope, receive, send_checked)
+        except ClientDisconnect:
+            state["left_at"] = state["ticket"].at if "ticket" in state else Stage.READ
+        except Exception:
+            log.exception("unexpected error", extra={"fields": {"request_id": state["request_id"]}})
+            if started:
+                raise
+            await send_problem(InternalError())
+
+
+def _is_plain_413(message: Message) -> bool:
+    """Whether Starlette's body limit answers a declared length by itself, in plain text."""
+    if message["type"] != START or message["status"] != 413:
+        return False
+    return Headers(raw=message["headers"]).get("content-type", "").startswith("text/plain")
+
+
+MIDDLEWARE = (RequestId, RequestLog, TimingHeaders, LastAnswer)

@@ -1,4 +1,4 @@
-"""What OpenAPI says of `POST /cartoonize` and its batch: bodies that FastAPI cannot infer."""
+"""What OpenAPI says about `POST /cartoonize` and its batch: bodies that FastAPI cannot infer."""
 
 from typing import Any
 
@@ -68,7 +68,7 @@ _PARAMETERS = [
         "name": "X-Request-Timeout-Ms",
         "in": "header",
         "required": False,
-        "description": "How long the caller waits for the answer once its photo is here.",
+        "description": "How long the caller waits for the answer once its photo has arrived.",
         "schema": {"type": "integer", "minimum": 1},
     },
 ]
@@ -76,7 +76,7 @@ _IF_NONE_MATCH = {
     "name": "If-None-Match",
     "in": "header",
     "required": False,
-    "description": "ETags of answers that the caller has.",
+    "description": "ETags of pictures that the caller already has.",
     "schema": {"type": "string"},
 }
 
@@ -85,7 +85,7 @@ CARTOONIZE: dict[str, Any] = {
     "response_class": Response,  # no JSON among the successful answers
     "responses": {
         200: {"description": "The cartoon", "content": _CARTOON},
-        304: {"description": "The caller has it already: its `If-None-Match` names the ETag"},
+        304: {"description": "The caller has the picture already: `If-None-Match` names its ETag"},
         **_ERRORS,
     },
     "openapi_extra": {
@@ -110,8 +110,8 @@ _ITEM = {
     "type": "object",
     "required": ["index", "status"],
     "properties": {
-        "index": {"type": "integer", "description": "of the photo in the form, from 0"},
-        "status": {"type": "integer", "description": "as of a request of its own"},
+        "index": {"type": "integer", "description": "Place of the photo in the form, from 0"},
+        "status": {"type": "integer", "description": "As for a request with this photo alone"},
         "media_type": {"type": "string"},
         "etag": {"type": "string"},
         "data": {"type": "string", "contentEncoding": "base64"},

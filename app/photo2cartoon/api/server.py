@@ -27,10 +27,11 @@ def serve(settings: Settings) -> None:
     """Listen and serve until a signal says stop.
 
     Raises:
-        ManifestError, StartRefused: there is nothing to serve with; it never listened.
+        ManifestError: a model is missing, changed, or does not work; nothing has listened yet.
+        StartRefused: what the settings ask for does not run here; nothing has listened yet.
     """
     configure_logs(settings.log_level)
-    pipeline = open_pipeline(settings)  # here, where what it raises can be told in one line
+    pipeline = open_pipeline(settings)  # here, where its errors can be told in one line
     app = create_app(settings, lambda _: pipeline)
     config = uvicorn.Config(
         app,
@@ -40,17 +41,18 @@ def serve(settings: Settings) -> None:
         access_log=False,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_S,
-        # What still waits after the grace is answered (below); what runs gets this much more.
+        # What still waits after the grace is refused (below); what runs gets this much more time.
         timeout_graceful_shutdown=math.ceil(settings.grace_s) + LAST_JOBS_S,
     )
     _Server(config, settings, lambda: app.state.engine).run()
 
 
 class _Server(uvicorn.Server):
-    """Says where it listens, with the port it really has, and stops in steps.
+    """Logs the address and port on which it listens, and stops in steps.
 
-    The first signal: not ready from now on, and `drain_delay_s` later no new connections; what was
-    accepted is finished for `grace_s`, then answered as `draining`. A second signal: at once.
+    After the first signal it is no longer ready; `drain_delay_s` later it takes no new connections,
+    and works for `grace_s` on what it has accepted; what still waits then is answered as
+    `draining`. A second signal stops it at once.
     """
 
     def __init__(
@@ -87,5 +89,5 @@ class _Server(uvicorn.Server):
         log.info("draining", extra={"fields": {"waiting": self._engine().lanes.waiting}})
         asyncio.get_running_loop().call_later(self._settings.grace_s, self._engine().lanes.stop)
         await super().shutdown(sockets)
-        if self.force_exit:  # uvicorn then leaves out the lifespan's end
+        if self.force_exit:  # uvicorn then skips the end of the lifespan
             self._engine().lanes.close(timeout_s=0)

@@ -1,27 +1,21 @@
-"""Bulk: every photo of a folder, on all cores, resumable, with a report of what failed and why."""
+"""Bulk: draw every photo of a folder, on all cores; resumable, with a report of every failure."""
 
 import csv
 import json
-import os
 import re
 import time
 import zlib
 from collections import Counter
 from collections.abc import Generator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Literal, Self
 
+from photo2cartoon.cli.folders import run_in_threads
 from photo2cartoon.ground.errors import InternalError, Problem
 from photo2cartoon.ground.options import Options
 from photo2cartoon.pipeline.pipeline import Pipeline
-
-PHOTO_SUFFIXES = {
-    *(".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".avif"),
-    *(".tif", ".tiff", ".gif", ".bmp"),
-}
-PART = ".part"  # of a file that is still being written: never mistaken for a finished one
+from photo2cartoon_models.files import write_together, write_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +25,10 @@ class Outcome:
     Attributes:
         photo: its path below the source folder.
         status: `done`, `skipped` (its cartoon was there already) or `failed`.
-        code: of the problem, as over HTTP; `unreadable_file` or `unwritable_file` of the disk.
+        code: the problem's code, as over HTTP, or `unreadable_file` or `unwritable_file`.
         detail: the problem in words.
-        pictures: how many were written.
-        seconds: how long it took.
+        pictures: how many pictures were written.
+        seconds: how long the photo took.
     """
 
     photo: str
@@ -45,20 +39,10 @@ class Outcome:
     seconds: float = 0.0
 
 
-def find_photos(source: Path, target: Path) -> list[Path]:
-    """Photos in `source` and its subfolders, by their suffix, in a stable order.
-
-    What lies in `target` is no photo: it holds the cartoons of an earlier run.
-    """
-    paths = (path for path in source.rglob("*") if path.suffix.lower() in PHOTO_SUFFIXES)
-    own = target.resolve()
-    return sorted(path for path in paths if path.is_file() and own not in path.resolve().parents)
-
-
 def plan_targets(photos: list[Path], source: Path, target: Path, suffix: str) -> dict[Path, Path]:
-    """Say where each photo's cartoon goes: the same subfolder, `NAME-cartoon.png`.
+    """Choose the place of each photo's cartoon: the same subfolder, `NAME-cartoon.png`.
 
-    Two photos that differ in their suffix only keep it: `NAME.jpg-cartoon.png`.
+    Photos whose names differ in the suffix only keep it: `NAME.jpg-cartoon.png`.
     """
     stems = Counter(photo.with_suffix("") for photo in photos)
     targets = {}
@@ -71,11 +55,11 @@ def plan_targets(photos: list[Path], source: Path, target: Path, suffix: str) ->
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """One of several parts of a folder, for as many processes.
+    """One of several parts of a folder, so that several processes can share the work.
 
     Attributes:
-        index: which one, from 0.
-        count: how many there are.
+        index: which part, counted from 0.
+        count: how many parts there are.
     """
 
     index: int
@@ -86,7 +70,7 @@ class Shard:
         """Read `I/N`.
 
         Raises:
-            ValueError: not two numbers, or I is not below N.
+            ValueError: `text` is not two numbers, or I is not below N.
         """
         match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
         if not match or int(match[1]) >= int(match[2]):
@@ -94,9 +78,9 @@ class Shard:
         return cls(int(match[1]), int(match[2]))
 
     def has(self, photo: str) -> bool:
-        """Say whether `photo` (its path below the source) is of this part.
+        """Tell whether `photo` (its path below the source) belongs to this part.
 
-        Its name alone decides: photos may come and go while other parts are worked on.
+        The name alone decides: photos may come and go while other processes work.
         """
         return zlib.crc32(photo.encode(errors="surrogateescape")) % self.count == self.index
 
@@ -110,34 +94,28 @@ def run_bulk(
     threads: int,
     again: bool,
 ) -> Generator[Outcome, None, None]:
-    """Work through a folder; yields each outcome as it comes, in any order.
+    """Draw the photos of a folder; yields those that are skipped, then each outcome as it comes.
 
     Args:
         pipeline: the loaded pipeline.
         targets: each photo and the place of its cartoon; folders are made where they are missing.
-        source: the folder that photos are named from.
+        source: the folder below which photos are named.
         options: as for one photo.
-        threads: photos worked on at the same time.
-        again: draw also what is there already.
+        threads: how many photos are drawn at the same time.
+        again: whether to draw photos again whose cartoon exists.
     """
-    pending: set[Future[Outcome]] = set()
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            for photo, place in targets.items():
-                name = str(photo.relative_to(source))
-                if not again and (place.exists() or _numbered(place, 1).exists()):
-                    yield Outcome(name, "skipped")
-                    continue
-                pending.add(pool.submit(_draw_one, pipeline, photo, place, name, options))
-                if len(pending) >= 2 * threads:  # a bounded queue: photos are read when needed
-                    done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                    yield from (future.result() for future in done)
-            while pending:
-                done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                yield from (future.result() for future in done)
-        finally:  # also when the caller stops: what has not begun never does
-            for future in pending:
-                future.cancel()
+    missing = []
+    for photo, place in targets.items():
+        if not again and (place.exists() or _numbered(place, 1).exists()):
+            yield Outcome(str(photo.relative_to(source)), "skipped")
+        else:
+            missing.append(photo)
+
+    def draw(photo: Path) -> Outcome:
+        name = str(photo.relative_to(source))
+        return _draw_one(pipeline, photo, targets[photo], name, options)
+
+    yield from run_in_threads(draw, missing, threads)
 
 
 def _draw_one(pipeline: Pipeline, photo: Path, place: Path, name: str, options: Options) -> Outcome:
@@ -164,16 +142,13 @@ def _draw_one(pipeline: Pipeline, photo: Path, place: Path, name: str, options: 
 def write_pictures(pictures: list[bytes], place: Path) -> list[Path]:
     """Write one picture at `place`, or several beside it as `NAME-1`, `NAME-2`; each whole or not.
 
-    The first comes last: where it is, all are.
+    The first one gets its name last: where it is, all are.
     """
     place.parent.mkdir(parents=True, exist_ok=True)
     places = [place]
     if len(pictures) > 1:
         places = [_numbered(place, number) for number in range(1, len(pictures) + 1)]
-    for path, picture in reversed(list(zip(places, pictures, strict=True))):
-        part = path.with_name(path.name + PART)
-        part.write_bytes(picture)
-        part.replace(path)
+    write_together(dict(zip(places, pictures, strict=True)))
     return places
 
 
@@ -182,15 +157,13 @@ def _numbered(place: Path, number: int) -> Path:
 
 
 def write_report(outcomes: list[Outcome], path: Path) -> None:
-    """Write outcomes by photo, as JSON where `path` ends so, else as CSV."""
+    """Write the outcomes in the order of their photos: JSON if `path` ends in .json, else CSV."""
     rows = [asdict(outcome) for outcome in sorted(outcomes, key=lambda outcome: outcome.photo)]
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + PART)
-    with part.open("w", newline="", encoding="utf-8") as file:
+    with write_whole(path, "w", newline="") as file:
         if path.suffix.lower() == ".json":
             json.dump(rows, file, indent=2, ensure_ascii=False)
         else:
             writer = csv.DictWriter(file, [field.name for field in fields(Outcome)])
             writer.writeheader()
             writer.writerows(rows)
-    os.replace(part, path)

@@ -1,7 +1,6 @@
 """The commands that draw photos: `run` and `bulk`."""
 
 import os
-from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,18 +9,19 @@ import typer
 from photo2cartoon.cli.bulk import (
     Outcome,
     Shard,
-    find_photos,
     plan_targets,
     run_bulk,
     write_pictures,
     write_report,
 )
-from photo2cartoon.cli.terminal import count_up, err, load_pipeline, out, read_settings
+from photo2cartoon.cli.folders import count_words, follow
+from photo2cartoon.cli.terminal import err, load_pipeline, out, read_settings
 from photo2cartoon.ground.errors import InvalidOption, Problem
 from photo2cartoon.ground.formats import FORMATS_BY_SUFFIX, SUFFIXES, OutputFormat
 from photo2cartoon.ground.machine import available_cores
 from photo2cartoon.ground.options import Options, parse_options
 from photo2cartoon.pipeline.pipeline import Pipeline
+from photo2cartoon_models.files import find_photos
 
 
 def _describe(name: str) -> str:
@@ -31,6 +31,7 @@ def _describe(name: str) -> str:
 Faces = Annotated[str, typer.Option("--faces", help=_describe("faces"))]
 Compose = Annotated[str, typer.Option("--compose", help=_describe("compose"))]
 Background = Annotated[str | None, typer.Option("--background", help=_describe("background"))]
+Colours = Annotated[str | None, typer.Option("--colours", help=_describe("colours"))]
 Format = Annotated[str | None, typer.Option("--format", help=_describe("format"))]
 Quality = Annotated[int | None, typer.Option("--quality", help=_describe("quality"))]
 
@@ -39,20 +40,26 @@ def run(
     photos: Annotated[list[Path], typer.Argument(help="Photos.")],
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", help="A picture file for one photo; else a folder."),
+        typer.Option("--output", "-o", help="A picture file for one photo, or a folder."),
     ],
     faces: Faces = "largest",
     compose: Compose = "portrait",
     background: Background = None,
+    colours: Colours = None,
     output_format: Format = None,
     quality: Quality = None,
 ) -> None:
     """Turn photos into cartoons.
 
-    Exit code: 0 all done, 1 some photos failed, 2 the call itself was wrong.
+    Exit code: 0 all photos are drawn, 1 some photos failed, 2 the call itself is wrong.
     """
     options = _read_options(
-        faces=faces, compose=compose, background=background, format=output_format, quality=quality
+        faces=faces,
+        compose=compose,
+        background=background,
+        colours=colours,
+        format=output_format,
+        quality=quality,
     )
     targets, options = _plan_outputs(photos, output, options)
     pipeline = load_pipeline(read_settings())
@@ -67,30 +74,36 @@ def bulk(
     faces: Faces = "largest",
     compose: Compose = "portrait",
     background: Background = None,
+    colours: Colours = None,
     output_format: Format = None,
     quality: Quality = None,
     report: Annotated[
         Path | None,
-        typer.Option(help="CSV or JSON by its name. [TARGET/report.csv; of part I: report-I.csv]"),
+        typer.Option(help="A .csv or .json file. [TARGET/report.csv, or report-I.csv for part I]"),
     ] = None,
-    again: Annotated[bool, typer.Option("--again", help="Draw also what is there.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Draw existing cartoons again.")] = False,
     shard: Annotated[
-        str, typer.Option(metavar="I/N", help="Only part I of N, counted from 0.")
+        str, typer.Option(metavar="I/N", help="Draw only part I of N, counted from 0.")
     ] = "0/1",
 ) -> None:
-    """Turn a folder of photos into cartoons, on all cores; call again to go on where it stopped.
+    """Turn a folder of photos into cartoons, on all cores; call it again to continue a stopped run.
 
-    Exit code: 0 all done, 1 some photos failed (the report says why), 2 the call itself was wrong
-    or there was no photo, 130 stopped by Ctrl-C.
+    Exit code: 0 all photos are drawn, 1 some photos failed (the report says why), 2 the call itself
+    is wrong or there is no photo, 130 stopped by Ctrl-C.
     """
     options = _read_options(
-        faces=faces, compose=compose, background=background, format=output_format, quality=quality
+        faces=faces,
+        compose=compose,
+        background=background,
+        colours=colours,
+        format=output_format,
+        quality=quality,
     )
     if target.resolve() == source.resolve():
         raise typer.BadParameter("the cartoons need a folder of their own", param_hint="TARGET")
-    photos = find_photos(source, target)
+    photos = find_photos(source, outside=target)
     if not photos:
-        raise typer.BadParameter("there is no photo in it", param_hint="SOURCE")
+        raise typer.BadParameter("there is no photo in this folder", param_hint="SOURCE")
     part = _read_shard(shard)
     places = plan_targets(photos, source, target, SUFFIXES[options.format or "png"])
     mine = [photo for photo in photos if part.has(str(photo.relative_to(source)))]
@@ -100,24 +113,23 @@ def bulk(
     threads = pipeline.lanes(settings.threads or available_cores())
     work = run_bulk(pipeline, targets, source, options, threads=threads, again=again)
     outcomes: list[Outcome] = []
+
+    def note(outcome: Outcome) -> None:
+        outcomes.append(outcome)
+        if outcome.status == "failed":
+            _say_failure(outcome.photo, outcome.detail, outcome.code)
+
     try:
-        with count_up() as progress:
-            bar = progress.add_task("photos", total=len(targets))
-            for outcome in work:
-                outcomes.append(outcome)
-                progress.advance(bar)
-                if outcome.status == "failed":
-                    _say_failure(outcome.photo, outcome.detail, outcome.code)
-    except KeyboardInterrupt:
-        work.close()
-        raise typer.Exit(130) from None
+        finished = follow(work, "photos", len(targets), note)
     finally:
         path = report or target / (f"report-{part.index}.csv" if part.count > 1 else "report.csv")
         write_report(outcomes, path)
-        counts = Counter(outcome.status for outcome in outcomes)
-        words = ", ".join(f"{counts[status]} {status}" for status in ("done", "skipped", "failed"))
+        statuses = [outcome.status for outcome in outcomes]
+        words = count_words(statuses, ("done", "skipped", "failed"))
         out.print(f"{words}; report: {path}", markup=False)
-    if counts["failed"]:
+    if not finished:
+        raise typer.Exit(130)
+    if "failed" in statuses:
         raise typer.Exit(1)
 
 
@@ -148,17 +160,19 @@ def _say_failure(photo: Path | str, detail: str, code: str) -> None:
 def _plan_outputs(
     photos: list[Path], output: Path, options: Options
 ) -> tuple[dict[Path, Path], Options]:
-    """Say where each cartoon goes and in which format, before any work is done.
+    """Choose the place and format of each cartoon, before any work is done.
 
     Raises:
-        typer.BadParameter: two photos have one target, or a target is one of the photos.
+        typer.BadParameter: two photos have the same target, or a target is one of the photos.
     """
     named: OutputFormat | None = FORMATS_BY_SUFFIX.get(output.suffix.lower())
     if named and not output.is_dir():
         if len(photos) > 1:
             raise typer.BadParameter("several photos need a folder", param_hint="--output")
         if options.format not in (None, named):
-            raise typer.BadParameter("differs from the file's name", param_hint="--format")
+            raise typer.BadParameter(
+                "differs from the suffix of the output file", param_hint="--format"
+            )
         options = _read_options(**{**options.model_dump(), "format": named})
         targets = {photos[0]: output}
     else:
@@ -166,7 +180,9 @@ def _plan_outputs(
         targets = {photo: output / f"{photo.stem}-cartoon{suffix}" for photo in photos}
     places = {target.resolve() for target in targets.values()}
     if len(places) < len(photos):
-        raise typer.BadParameter("two photos would be written to one file", param_hint="PHOTOS")
+        raise typer.BadParameter(
+            "two photos would be written to the same file", param_hint="PHOTOS"
+        )
     if places & {photo.resolve() for photo in photos}:
         raise typer.BadParameter("would overwrite a photo", param_hint="--output")
     return targets, options

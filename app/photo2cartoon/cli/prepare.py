@@ -1,23 +1,22 @@
-"""Training data: photos, drawings and pairs into the folders that training reads.
+"""Training data: turn photos, drawings and pairs into the folders that training reads.
 
     OUT/trainA, testA     photos as the generator sees them: aligned, matted, on white, 256 px PNG
     OUT/crops/...         the same squares with their background, the matte as the alpha channel
     OUT/trainB, testB     drawings as they are, transparency on white
     OUT/trainP, testP     pairs as they are: photo and cartoon side by side
-    OUT/faces.jsonl       a line a photo or pair: where eyes, mouth and face are
+    OUT/faces.jsonl       one line for each photo or pair: where eyes, mouth and face are
     OUT/skipped.csv       what was left out, and why
 
 The photos go through the service's own pipeline, so training sees the mattes and crops that serving
-will make, errors included. What is done stays done: a second call does what is missing.
+will make, errors included. A second call prepares only what is missing.
 """
 
 import csv
 import hashlib
 import json
-import os
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Generator
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -26,13 +25,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from photo2cartoon.cli.bulk import PART, PHOTO_SUFFIXES
+from photo2cartoon.cli.folders import run_in_threads
 from photo2cartoon.ground.errors import InternalError, Problem
 from photo2cartoon.ground.options import Options
 from photo2cartoon.ground.ticket import Ticket
 from photo2cartoon.pipeline.decode import decode_image
 from photo2cartoon.pipeline.faces.facemesh import Region, region_of_landmarks
 from photo2cartoon.pipeline.pipeline import Pipeline
+from photo2cartoon_models.files import find_photos, write_file, write_whole
 from photo2cartoon_models.preprocess import composite
 
 Image = NDArray[np.uint8]
@@ -60,10 +60,10 @@ class Item:
     """One picture to prepare.
 
     Attributes:
-        kind: A photo, B drawing, P pair.
+        kind: `A` photo, `B` drawing, `P` pair.
         source: the file.
-        name: its path below the folder it was found in.
-        target: below OUT: `trainA/sub/name.png`.
+        name: its path below the folder in which it was found.
+        target: the path of the result below OUT, such as `trainA/sub/name.png`.
     """
 
     kind: Kind
@@ -84,13 +84,13 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Which pictures are kept from training.
+    """Which pictures are kept for testing.
 
     Attributes:
-        share: of the photos, 0..1, chosen by a digest of their names.
-        last_b: that many drawings, the last ones by name.
-        last_p: that many pairs, the last ones by name.
-        names: and these, of any kind: names below their folder, with or without suffix.
+        share: the share of the photos, 0..1; a digest of the name chooses them.
+        last_b: how many drawings, the last ones by name.
+        last_p: how many pairs, the last ones by name.
+        names: further pictures of any kind: paths below their folder, with or without suffix.
     """
 
     share: float = 0.05
@@ -99,7 +99,7 @@ class Split:
     names: frozenset[str] = frozenset()
 
     def tests(self, kind: Kind, names: list[str]) -> set[str]:
-        """Those of `names` that are for testing."""
+        """Return those of `names` that are for testing."""
         listed = {n for n in names if n in self.names or str(Path(n).with_suffix("")) in self.names}
         if kind == "A":
             return listed | {name for name in names if _number(name) < self.share}
@@ -110,17 +110,15 @@ class Split:
 
 
 def _number(name: str) -> float:
-    """0..1, the same for a name at any time and in any company."""
+    """Map a name to 0..1, whatever other names there are."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64
 
 
 def plan(folders: dict[Kind, Path], out: Path, split: Split) -> list[Item]:
-    """Find the pictures and say where each one goes."""
+    """Find the pictures and choose the place of each result."""
     items = []
     for kind, folder in folders.items():
-        own = out.resolve()
-        found = [p for p in sorted(folder.rglob("*")) if p.suffix.lower() in PHOTO_SUFFIXES]
-        paths = [p for p in found if p.is_file() and own not in p.resolve().parents]
+        paths = find_photos(folder, outside=out)
         names = [path.relative_to(folder).as_posix() for path in paths]
         tests = split.tests(kind, names)
         stems = [str(Path(name).with_suffix("")) for name in names]
@@ -135,47 +133,29 @@ def plan(folders: dict[Kind, Path], out: Path, split: Split) -> list[Item]:
 def prepare(
     pipeline: Pipeline, items: list[Item], out: Path, *, threads: int, again: bool
 ) -> Generator[Prepared, None, None]:
-    """Prepare `items`; yields each as it is done, in any order.
+    """Prepare `items`; yields what earlier runs have done, then each result as it comes.
 
     Args:
         pipeline: the loaded pipeline.
         items: what `plan` found.
         out: the folder for everything.
-        threads: pictures worked on at the same time.
-        again: do also what is there, or was left out before.
+        threads: how many pictures are prepared at the same time.
+        again: whether to prepare again what is there, or was left out before.
     """
-    journal = _Journal(out, items, fresh=again)
-    work = _Worker(pipeline, out)
-    pending: set[Future[tuple[Prepared, dict[str, Any] | None]]] = set()
-
-    def finished(done: Iterable[Future[tuple[Prepared, dict[str, Any] | None]]]) -> list[Prepared]:
-        results = [future.result() for future in done]
-        for result, line in results:
+    with closing(_Journal(out, items, fresh=again)) as journal:
+        missing = []
+        for item in items:
+            if before := journal.before(item):
+                yield before
+            else:
+                missing.append(item)
+        for result, line in run_in_threads(_Worker(pipeline, out).prepare, missing, threads):
             journal.note(result, line)
-        return [result for result, _ in results]
-
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            for item in items:
-                before = journal.before(item)
-                if before:
-                    yield before
-                    continue
-                pending.add(pool.submit(work.one, item))
-                if len(pending) >= 2 * threads:
-                    done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                    yield from finished(done)
-            while pending:
-                done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                yield from finished(done)
-        finally:
-            for future in pending:
-                future.cancel()
-            journal.close()
+            yield result
 
 
 class _Worker:
-    """Prepares one picture on any thread."""
+    """Prepares one picture at a time, on any thread."""
 
     def __init__(self, pipeline: Pipeline, out: Path) -> None:
         self.pipeline, self.out = pipeline, out
@@ -186,8 +166,8 @@ class _Worker:
             "P": self._pair,
         }
 
-    def one(self, item: Item) -> tuple[Prepared, dict[str, Any] | None]:
-        """The outcome, and its line of `faces.jsonl`."""
+    def prepare(self, item: Item) -> tuple[Prepared, dict[str, Any] | None]:
+        """Return the outcome, and its line of `faces.jsonl`."""
         try:
             line = self.steps[item.kind](item, item.source.read_bytes())
         except (Problem, NotAPair) as problem:
@@ -219,7 +199,7 @@ class _Worker:
         return self._faces(item, np.ascontiguousarray(both[:, :height]))
 
     def _faces(self, item: Item, square: Image) -> dict[str, Any]:
-        """Where the parts of the face are in an aligned square, px; two looks, as in detection."""
+        """Find the parts of the face in an aligned square, px; in two passes, as detection does."""
         size = square.shape[0]
         region = Region(np.array(FACE_CENTRE) * size, FACE_SIDE * size, 0.0)
         points, _ = self.mesh.predict(square, region)
@@ -230,26 +210,24 @@ class _Worker:
 
 
 class NotAPair(Exception):
-    """A file that is no pair; nothing the service could meet."""
+    """A file that is not a pair; the service never meets one."""
 
     code = "not_a_pair"
     detail = "A pair is two squares side by side: the photo left, the cartoon right."
 
 
 class _Journal:
-    """What is done, on the disk: a line as soon as a picture is finished.
+    """What is done, on the disk: a line is written as soon as a picture is finished.
 
-    A picture without its line was not finished; the line is what counts.
+    The line is what counts: a picture without its line is not finished.
     """
 
     def __init__(self, out: Path, items: list[Item], *, fresh: bool) -> None:
         out.mkdir(parents=True, exist_ok=True)
         self.faces_path, self.skipped_path, self.out = out / FACES, out / SKIPPED, out
-        wanted = {item.target for item in items}
-        lines = self._read_faces()
-        self.faces = {k: v for k, v in lines.items() if not fresh or k not in wanted}
-        skipped = self._read_skipped()
-        self.skipped = {k: v for k, v in skipped.items() if not fresh or k not in wanted}
+        again = {item.target for item in items} if fresh else set()
+        self.faces = {k: v for k, v in self._read_faces().items() if k not in again}
+        self.skipped = {k: v for k, v in self._read_skipped().items() if k not in again}
         self._write_faces()  # without a torn last line
         self._file = self.faces_path.open("a", encoding="utf-8")
         self._fresh = fresh
@@ -259,11 +237,10 @@ class _Journal:
             return {}
         lines = {}
         for text in self.faces_path.read_text(encoding="utf-8").splitlines():
-            try:
+            # The last line may be torn: it was being written when the last run was killed.
+            with suppress(ValueError, KeyError, TypeError):
                 entry = json.loads(text)
                 lines[entry["picture"]] = entry
-            except (ValueError, KeyError, TypeError):
-                continue  # the line that was being written when the last run was killed
         return lines
 
     def _read_skipped(self) -> dict[str, tuple[str, str, str]]:
@@ -274,7 +251,10 @@ class _Journal:
             return {row["target"]: (row["photo"], row["code"], row["detail"]) for row in rows}
 
     def before(self, item: Item) -> Prepared | None:
-        """What an earlier run made of it, in the same part: one picture never is in both."""
+        """Return what an earlier run made of `item`.
+
+        What it made of it in the other part is removed: a picture is never in both.
+        """
         other = item.target.replace("train", "test", 1)
         if item.target.startswith("test"):
             other = item.target.replace("test", "train", 1)
@@ -299,21 +279,17 @@ class _Journal:
             self._file.flush()
 
     def close(self) -> None:
-        """Put both lists in order."""
+        """Write both lists, in order."""
         self._file.close()
         self._write_faces()
-        part = self.skipped_path.with_name(SKIPPED + PART)
-        with part.open("w", newline="", encoding="utf-8") as file:
+        with write_whole(self.skipped_path, "w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(("target", "photo", "code", "detail"))
             writer.writerows((target, *row) for target, row in sorted(self.skipped.items()))
-        os.replace(part, self.skipped_path)
 
     def _write_faces(self) -> None:
-        part = self.faces_path.with_name(FACES + PART)
-        with part.open("w", encoding="utf-8") as file:
+        with write_whole(self.faces_path, "w") as file:
             file.writelines(json.dumps(self.faces[name]) + "\n" for name in sorted(self.faces))
-        os.replace(part, self.faces_path)
 
 
 def write_png(path: Path, image: Image) -> None:
@@ -321,6 +297,4 @@ def write_png(path: Path, image: Image) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     order = cv2.COLOR_RGBA2BGRA if image.shape[2] == 4 else cv2.COLOR_RGB2BGR
     _, data = cv2.imencode(".png", cv2.cvtColor(image, order))
-    part = path.with_name(path.name + PART)
-    part.write_bytes(data.tobytes())
-    part.replace(path)
+    write_file(path, data.tobytes())

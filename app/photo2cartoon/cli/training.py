@@ -1,19 +1,34 @@
 """The commands of training: `prepare-data`, `train`, `evaluate` and `convert`.
 
-All but the first need torch, and import it when they are called: the rest of the command line does
-without.
+All but the first need torch and import it when they are called: the rest of the command line works
+without it.
 """
 
-from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.progress import TaskID
 
+from photo2cartoon.cli.folders import count_words, follow
 from photo2cartoon.cli.prepare import Kind, Prepared, Split, plan, prepare
 from photo2cartoon.cli.terminal import count_up, err, load_pipeline, out, read_settings
 from photo2cartoon.ground.machine import available_cores
+
+UNKNOWN = "not stated"
+HOW_TO_INSTALL = "run `make install-train` in a checkout, or pip install 'photo2cartoon[cpu,train]'"
+
+
+@contextmanager
+def training_packages(command: str) -> Iterator[None]:
+    """Exit with 2 and say how to install what `command` needs, if importing it fails."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        err.print(f"{command} needs {error.name}: {HOW_TO_INSTALL}", markup=False)
+        raise typer.Exit(2) from error
 
 
 def prepare_data(
@@ -24,23 +39,29 @@ def prepare_data(
     ] = None,
     pairs: Annotated[
         Path | None,
-        typer.Option(help="Folder of pairs, photo left.", exists=True, file_okay=False),
+        typer.Option(help="Folder of pairs, the photo to the left.", exists=True, file_okay=False),
     ] = None,
     test_share: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of the photos kept for testing, by name.")
+        float, typer.Option(min=0, max=1, help="Share of the photos kept for testing.")
     ] = 0.05,
-    test_cartoons: Annotated[int, typer.Option(min=0, help="Last drawings by name, kept.")] = 0,
-    test_pairs: Annotated[int, typer.Option(min=0, help="Last pairs by name, kept.")] = 0,
+    test_cartoons: Annotated[
+        int, typer.Option(min=0, help="How many drawings, the last by name.")
+    ] = 0,
+    test_pairs: Annotated[int, typer.Option(min=0, help="How many pairs, the last by name.")] = 0,
     holdout: Annotated[
-        Path | None, typer.Option(help="File of names kept for testing.", exists=True)
+        Path | None, typer.Option(help="File of further names to keep for testing.", exists=True)
     ] = None,
-    size: Annotated[int, typer.Option(min=0, help="Side of a photo's square, px; 0: 256.")] = 0,
-    jobs: Annotated[int, typer.Option(min=0, help="Threads; 0: one a core.")] = 0,
-    again: Annotated[bool, typer.Option("--again", help="Do also what is done.")] = False,
+    size: Annotated[
+        int, typer.Option(min=0, help="Side of a photo's square, px; 0: the generator's.")
+    ] = 0,
+    jobs: Annotated[int, typer.Option(min=0, help="Threads; 0: one for each core.")] = 0,
+    again: Annotated[
+        bool, typer.Option("--again", help="Prepare finished pictures again.")
+    ] = False,
 ) -> None:
-    """Turn photos, drawings and pairs into training data; call again to go on where it stopped.
+    """Turn photos, drawings and pairs into training data; call it again to continue a stopped run.
 
-    Exit code: 0 done (skipped.csv lists what had no face), 2 the call itself was wrong, 130 stopped
+    Exit code: 0 done (skipped.csv lists what was left out), 2 the call itself is wrong, 130 stopped
     by Ctrl-C.
     """
     folders: dict[Kind, Path] = {"A": photos}
@@ -50,7 +71,7 @@ def prepare_data(
     kept = frozenset(name.strip() for name in names if name.strip())
     items = plan(folders, out_folder, Split(test_share, test_cartoons, test_pairs, kept))
     if not items:
-        raise typer.BadParameter("there is no picture in it", param_hint="PHOTOS")
+        raise typer.BadParameter("there is no picture in this folder", param_hint="PHOTOS")
     settings = read_settings()
     pipeline = load_pipeline(settings)
     pipeline.drawer.size = size or pipeline.drawer.size
@@ -58,27 +79,18 @@ def prepare_data(
     work = prepare(pipeline, items, out_folder, threads=threads, again=again)
     results: list[Prepared] = []
     try:
-        with count_up() as progress:
-            bar = progress.add_task("pictures", total=len(items))
-            for result in work:
-                results.append(result)
-                progress.advance(bar)
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+        finished = follow(work, "pictures", len(items), results.append)
     finally:
-        work.close()
-        counts = Counter(result.status for result in results)
-        words = ", ".join(f"{counts[status]} {status}" for status in ("done", "there", "skipped"))
+        words = count_words((r.status for r in results), ("done", "there", "skipped"))
         out.print(f"{words}; {out_folder}", markup=False)
+    if not finished:
+        raise typer.Exit(130)
 
 
 def train(context: typer.Context) -> None:
     """Train a generator of your own; `train --help` lists its options. Needs torch."""
-    try:  # only here: serving and the rest of the command line do without torch
+    with training_packages("train"):
         from photo2cartoon_models.train import main as run_training  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        err.print(f"train needs {error.name}: CONTRIBUTING.md says how to install it")
-        raise typer.Exit(2) from error
     raise typer.Exit(run_training(context.args))
 
 
@@ -88,26 +100,25 @@ def evaluate(
     cartoons: Annotated[Path, typer.Option(help="Folder of held-out drawings.")],
     output: Annotated[Path, typer.Option("--out", help="Folder for the report.")],
     pairs: Annotated[
-        Path | None, typer.Option(help="Folder of prepared photos, a cartoon to the right of each.")
+        Path | None,
+        typer.Option(help="Folder of prepared photos, each with a cartoon to its right."),
     ] = None,
     groups: Annotated[
-        Path | None, typer.Option(help="CSV: which photo belongs to which group of people.")
+        Path | None, typer.Option(help="CSV file: which photo belongs to which group of people.")
     ] = None,
     identity: Annotated[
-        Path | None, typer.Option(help="Face recognition network: .onnx, .tflite or npm's .tgz.")
+        Path | None,
+        typer.Option(help="Identity network: .onnx, .tflite, or npm's .tgz."),
     ] = None,
 ) -> None:
-    """Measure a generator: nearness to the style, likeness, by group. Needs torch.
+    """Measure a generator: nearness to the style, likeness, both by group. Needs torch.
 
-    Exit code: 0 measured, 2 something given is not what it has to be, or torch is missing.
+    Exit code: 0 measured, 2 an input is not what it has to be, or torch is missing.
     """
-    try:
+    with training_packages("evaluate"):
         from photo2cartoon_models.evaluation import evaluate as evaluation  # noqa: PLC0415
         from photo2cartoon_models.evaluation.pictures import EvaluationError  # noqa: PLC0415
         from photo2cartoon_models.readers.weights_error import WeightsError  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        err.print(f"evaluate needs {error.name}: install torch, then photo2cartoon\\[train]")
-        raise typer.Exit(2) from error
     request = evaluation.Request(model, photos, cartoons, output, pairs, groups, identity)
     try:
         with count_up() as bar:
@@ -126,28 +137,26 @@ def evaluate(
 
 
 def convert(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="Weights: .pt, .onnx, .pdparams.")],
+    source: Annotated[Path, typer.Argument(metavar="IN", help="Weights: .pt, .onnx or .pdparams.")],
     target: Annotated[Path, typer.Argument(metavar="OUT.onnx")],
-    net: Annotated[str, typer.Option(help="Which of several networks.")] = "genA2B",
+    net: Annotated[str, typer.Option(help="The network to take, of several.")] = "genA2B",
     size: Annotated[int, typer.Option(help="Side of the pictures, px.")] = 256,
     optimize: Annotated[bool, typer.Option(help="Rewrite the network for speed.")] = True,
     pixels: Annotated[bool, typer.Option("--pixels", help="uint8 RGBA in, uint8 RGB out.")] = False,
     half: Annotated[bool, typer.Option("--half", help="float16 convolutions, for GPUs.")] = False,
-    name: Annotated[str, typer.Option(help="Metadata; default: name of OUT.")] = "",
-    licence: Annotated[str, typer.Option(help="Metadata.")] = "not stated",
-    origin: Annotated[str, typer.Option(help="Metadata: where the weights are from.")] = "",
+    name: Annotated[str, typer.Option(help="Name to state. [stem of OUT.onnx]")] = "",
+    origin: Annotated[str, typer.Option(help="Origin of the weights to state.")] = UNKNOWN,
+    licence: Annotated[str, typer.Option(help="Licence to state.")] = UNKNOWN,
+    style: Annotated[str, typer.Option(help="Style to state.")] = "-",
 ) -> None:
-    """Turn weights that you have into one ONNX file. Needs torch.
+    """Turn weights that you have into OUT.onnx, and its entry OUT.json beside it. Needs torch.
 
     Exit code: 0 converted, 2 refused or torch is missing.
     """
-    try:  # only here: serving and the rest of the command line do without torch
+    with training_packages("convert"):
         from photo2cartoon_models.conversion import convert as conversion  # noqa: PLC0415
         from photo2cartoon_models.readers.weights_error import WeightsError  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        err.print(f"convert needs {error.name}: install torch, then photo2cartoon\\[train]")
-        raise typer.Exit(2) from error
-    provenance = conversion.Provenance(name or target.stem, origin or "not stated", licence)
+    provenance = conversion.Provenance(name or target.stem, origin, licence, style)
     try:
         form = conversion.choose_form(optimize, pixels, half)
         done = conversion.convert(source, target, provenance, net=net, side=size, form=form)

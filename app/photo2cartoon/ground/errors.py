@@ -1,4 +1,4 @@
-"""Every error a caller can meet: one family, one answer (`application/problem+json`, RFC 9457).
+"""Every error that a caller can meet: one family, one form (`application/problem+json`, RFC 9457).
 
     Problem                      status  code
     ├── MalformedRequest           400   malformed_request
@@ -23,8 +23,8 @@
     ├── Draining                   503   draining
     └── DeadlinePassed             504   deadline_passed
 
-Nothing of the input is repeated in an answer. Errors outside the family are bugs: they are logged
-with their trace and answered as `internal_error`.
+An answer repeats nothing of the input. Errors outside the family are bugs: they are logged with
+their trace and answered as `internal_error`.
 """
 
 import math
@@ -40,7 +40,7 @@ class Problem(Exception):
     default_detail: ClassVar[str]
 
     def __init__(self, detail: str | None = None, *, retry_after_s: float | None = None) -> None:
-        """Describe a failure; `retry_after_s` says when another try may do better."""
+        """Describe a failure; `retry_after_s` says after how many seconds to try again."""
         self.detail = detail or self.default_detail
         self.retry_after_s = retry_after_s
         super().__init__(self.detail)
@@ -53,7 +53,7 @@ class Problem(Exception):
         return {"Retry-After": str(max(1, math.ceil(self.retry_after_s)))}
 
     def body(self, request_id: str) -> dict[str, Any]:
-        """Return the members of the problem document, `code` and `request_id` beside RFC 9457's."""
+        """Return the members of the problem document: RFC 9457's, `code` and `request_id`."""
         return {
             "type": f"urn:photo2cartoon:problem:{self.code}",
             "title": self.title,
@@ -89,7 +89,7 @@ class MethodNotAllowed(Problem):
     status = 405
     code = "method_not_allowed"
     title = "Method not allowed"
-    default_detail = "This address does not answer this method; see the Allow header."
+    default_detail = "This address does not accept this method; see the Allow header."
 
     def __init__(self, allow: str | None = None) -> None:
         super().__init__()
@@ -111,7 +111,7 @@ class UploadTimeout(Problem):
     status = 408
     code = "upload_timeout"
     title = "Upload took too long"
-    default_detail = "The request body did not arrive in the time this service waits for one."
+    default_detail = "The request body did not arrive within the time that this service allows."
 
 
 class BodyTooLarge(Problem):

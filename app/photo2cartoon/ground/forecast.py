@@ -1,19 +1,19 @@
-"""Estimates that follow what happens: how long jobs take, and how wrong that was."""
+"""Estimates that follow what happens: how long jobs take, and how far predictions are off."""
 
-# RFC 6298, section 2: the gains of TCP's estimate of a round trip.
+# RFC 6298, section 2: the gains with which TCP estimates a round trip.
 MEAN_GAIN = 1 / 8
 DEVIATION_GAIN = 1 / 4
 
 
 class RunningTime:
-    """Running mean and mean deviation of how long one kind of job takes, s; both 0 before any."""
+    """Running mean and mean deviation of how long one kind of job takes, s; both start at 0."""
 
     def __init__(self) -> None:
         self.mean = 0.0
         self.deviation = 0.0
 
     def add(self, seconds: float) -> None:
-        """Count one more job, RFC 6298's way: the first stands alone, later ones blend in."""
+        """Count one more job as RFC 6298 does: the first is taken as it is, later ones blend in."""
         if not self.mean:
             self.mean, self.deviation = seconds, seconds / 2
             return
@@ -22,9 +22,10 @@ class RunningTime:
 
 
 class RunningQuantile:
-    """Follows a quantile of what it is shown: a large step up, many small ones down.
+    """Follows a quantile of the values it is shown: by large steps up and many small ones down.
 
-    Robbins and Monro's rule (1951): at rest, the share of values above it is 1 - `share`.
+    By the rule of Robbins and Monro (1951), a share of 1 - `share` of the values is above the
+    estimate once it has settled.
     """
 
     def __init__(self, share: float) -> None:
@@ -32,6 +33,6 @@ class RunningQuantile:
         self.value = 0.0
 
     def add(self, value: float, step: float) -> None:
-        """Count one more value, 0 or above; `step` is how far one may move the estimate."""
+        """Count one more value, 0 or above, which moves the estimate by `step` at most."""
         up = value > self.value
         self.value = max(0.0, self.value + step * (self.share - (0 if up else 1)))

@@ -1,4 +1,4 @@
-"""The picture formats that are written, and what each is called: media type and suffix."""
+"""The picture formats that are written, with the media type and the suffix of each."""
 
 from typing import Literal
 

@@ -17,7 +17,7 @@ ASK_TIMEOUT_S = 1.0
 
 
 def available_cores(quota_file: Path = CGROUP_QUOTA) -> int:
-    """Cores this process may use: its affinity, or a container's CPU quota where that is less."""
+    """Return the number of cores for this process: its affinity, or a smaller CPU quota."""
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     try:
@@ -28,12 +28,12 @@ def available_cores(quota_file: Path = CGROUP_QUOTA) -> int:
 
 
 def total_memory() -> int:
-    """Memory of the machine, bytes."""
+    """Return the memory of the machine, bytes."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def memory_limit(files: tuple[Path, ...] = MEMORY_LIMITS) -> int | None:
-    """The container's memory limit, bytes; None where there is none below the machine's memory."""
+    """Return the container's memory limit, bytes; None if there is none below `total_memory`."""
     for file in files:
         try:
             limit = int(file.read_text())
@@ -44,7 +44,7 @@ def memory_limit(files: tuple[Path, ...] = MEMORY_LIMITS) -> int | None:
 
 
 def who_listens(host: str, port: int) -> str | None:
-    """Say what keeps the service from listening on `host`:`port`; None where nothing does."""
+    """Return what keeps the service from listening on `host`:`port`; None if nothing does."""
     family, kind, protocol, _, address = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]

@@ -1,4 +1,4 @@
-"""What a caller may choose: the same names over HTTP, on the command line and in Python."""
+"""What a caller may choose, by the same names over HTTP, on the command line and in Python."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
@@ -10,7 +10,7 @@ from photo2cartoon.ground.formats import OutputFormat
 
 
 class Options(BaseModel):
-    """The options of one request. A wrong value or an unknown name raises pydantic's error."""
+    """The options of one call. A wrong value or an unknown name raises pydantic's error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -26,6 +26,9 @@ class Options(BaseModel):
         pattern=r"^(white|transparent|#[0-9a-fA-F]{6})$",
         description="white, transparent or #rrggbb; for portraits",
     )
+    colours: Literal["photo", "drawn"] | None = Field(
+        None, description="photo (the photo's own) or drawn (exactly what the generator drew)"
+    )
     format: OutputFormat | None = Field(None, description="png, jpeg or webp")
     quality: int | None = Field(
         None, ge=1, le=100, description="1 to 100, of JPEG and WebP; PNG loses nothing"
@@ -40,8 +43,13 @@ class Options(BaseModel):
         return self
 
     @property
+    def file_format(self) -> OutputFormat:
+        """The format of the picture's file: PNG where `format` leaves it open."""
+        return self.format or "png"
+
+    @property
     def transparent(self) -> bool:
-        """Whether the answer has an alpha channel."""
+        """Whether the picture has an alpha channel."""
         return self.background == "transparent"
 
     @property

@@ -1,4 +1,4 @@
-"""Every setting of the service: an environment variable `P2C_*`, typed and described."""
+"""Settings: every one is an environment variable `P2C_*`, typed and described."""
 
 import os
 from pathlib import Path
@@ -8,16 +8,16 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "P2C_"
-GENERATOR = "photo2cartoon-lite"  # of those in the manifest, the one for a CPU
+GENERATOR = "photo2cartoon-lite"  # the manifest's generator for CPUs
 
 
 def _read_number(value: Any) -> Any:
-    """Turn the environment's text into a number: a choice of numbers does not do so by itself."""
+    """Turn the environment's text into a number, as pydantic does not for a choice of numbers."""
     return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
 class Settings(BaseSettings):
-    """Read once from the environment. A wrong value or an unknown name stops the start."""
+    """Read once from the environment; a wrong value or an unknown name stops the start."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
@@ -134,7 +134,7 @@ class Settings(BaseSettings):
 
 
 def explain(error: ValidationError) -> list[str]:
-    """One line for each thing that is wrong with the settings: its name, and what it has to be."""
+    """Return one line for each wrong setting: its name, and what it must be."""
     return [
         "".join(f"{PREFIX}{str(part).upper()}: " for part in problem["loc"])
         + problem["msg"].removeprefix("Value error, ")

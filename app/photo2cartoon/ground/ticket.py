@@ -1,4 +1,4 @@
-"""Ticket: one request on its way: when it is due, who still waits, what took how long."""
+"""Ticket: one photo on its way: when it is due, whether its caller waits, what took how long."""
 
 import time
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from photo2cartoon.ground.errors import DeadlinePassed
 
 
 class Stage(StrEnum):
-    """The stages of one photo, in order: in the log, in `Server-Timing`, metrics and traces."""
+    """The stages of one photo, in order, as log, `Server-Timing`, metrics and traces name them."""
 
     READ = "read"
     QUEUE = "queue"
@@ -26,24 +26,25 @@ class Stage(StrEnum):
 
 
 class Abandoned(Exception):
-    """Nobody waits for the answer any more. It is never sent: its caller has left."""
+    """The caller has left, so nobody waits for the answer. This error is never sent."""
 
 
 class Ticket:
     """Goes with one photo through the lanes, the pipeline and the batchers.
 
-    Work stops at the next stage's door once the caller has left or the deadline has passed. A
-    ticket without a deadline (command line, benchmarks) only adds up the stages' times.
+    Work stops at the door of the next stage once the caller has left or the deadline has passed. A
+    ticket without a deadline (command line, benchmarks) only adds up the times of the stages.
 
     Attributes:
-        seconds: time by stage, in the order in which the stages first ran.
-        at: the stage it is in, or was in last.
+        seconds: time by stage, s, in the order in which the stages first ran.
+        at: the stage that the photo is in, or was in last.
         facts: what the log and the metrics should know: `faces` found, `scale` of decoding.
-        core: the permit to compute that its lane holds, where lanes outnumber cores.
+        core: the permit to compute that the lane holds, where lanes outnumber cores.
+        abandoned: whether the caller has left.
     """
 
     def __init__(self, timeout_s: float | None = None) -> None:
-        """Make it due in `timeout_s` seconds; None for never."""
+        """Set the deadline, `timeout_s` seconds from now; None for no deadline."""
         self.seconds: dict[Stage, float] = {}
         self.at = Stage.READ
         self.facts: dict[str, int] = {}
@@ -64,7 +65,7 @@ class Ticket:
         return float("inf") if self._deadline is None else self._deadline - time.monotonic()
 
     def check(self) -> None:
-        """Stop here if going on is of no use.
+        """Stop here if it is of no use to continue.
 
         Raises:
             Abandoned: the caller has left.
@@ -77,10 +78,10 @@ class Ticket:
 
     @contextmanager
     def stage(self, stage: Stage) -> Iterator[None]:
-        """Count the time inside to `stage`, also when it ends in an error.
+        """Count the time spent inside as that of `stage`, even if it ends in an error.
 
         Raises:
-            Abandoned, DeadlinePassed: as `check`.
+            Abandoned, DeadlinePassed: as from `check`.
         """
         self.check()
         self.at = stage
@@ -95,16 +96,16 @@ class Ticket:
         self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
 
     def abandon(self) -> None:
-        """Say that the caller has left. Any thread may."""
+        """Note that the caller has left. Any thread may call this."""
         self.abandoned = True
         if awaited := self._awaited:
             awaited.cancel()
 
     @contextmanager
     def awaiting(self, future: Future[Any]) -> Iterator[None]:
-        """Inside, this thread waits for `future`: it computes nothing, so it frees its core."""
+        """Inside, this thread waits for `future`; as it computes nothing, it gives up its core."""
         self._awaited = future
-        if self.abandoned:  # it may have happened just before
+        if self.abandoned:  # the caller may have left just before
             future.cancel()
         if self.core:
             self.core.release()
@@ -116,5 +117,5 @@ class Ticket:
             self._awaited = None
 
     def milliseconds(self) -> dict[str, float]:
-        """Return the stages' times in ms, rounded for a log line."""
+        """Return the times of the stages in ms, rounded to hundredths."""
         return {stage.value: round(took * 1000, 2) for stage, took in self.seconds.items()}

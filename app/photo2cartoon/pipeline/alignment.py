@@ -1,7 +1,7 @@
 """Alignment and crop: photo2cartoon's square around a face, eyes level.
 
 Formulas: minivision-ai/photo2cartoon @ 6204e27, `utils/preprocess.py`, with atan2 in place of
-arctan: the same below 90 degrees of tilt, and right beyond.
+arctan: the same angle below 90 degrees of tilt, and the correct one beyond.
 """
 
 import math
@@ -15,13 +15,13 @@ from photo2cartoon.ground.errors import FaceTooSmall
 from photo2cartoon.pipeline.faces.detector import Face
 from photo2cartoon.pipeline.faces.warp import Matrix, apply, compose, cut_view, inverse, warp_square
 
-ABOVE = 0.8  # of the landmark box's height, kept above it: forehead and hair
-AROUND = 0.3  # of its width or height, kept on the other three sides
+ABOVE = 0.8  # share of the landmark box's height kept above it, for forehead and hair
+AROUND = 0.3  # share of its width or height kept on the other three sides
 
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """Where the crop lies, as upstream computes it: turn the photo on a canvas, cut a square.
+    """Where the crop lies, as upstream computes it: the photo turned on a canvas, a square cut out.
 
     Attributes:
         matrix: `(2, 3)` float64: photo pixels to canvas pixels, eyes level on the canvas.
@@ -69,7 +69,7 @@ def estimate_alignment(face: Face, image_size: tuple[int, int], min_face_px: int
         min_face_px: smallest longer side of the landmark box.
 
     Raises:
-        FaceTooSmall: the face is smaller than that.
+        FaceTooSmall: the face is smaller than `min_face_px`.
     """
     matrix, canvas = _level_eyes(face.eyes, image_size)
     points = apply(matrix, face.outline)
@@ -101,7 +101,7 @@ def _level_eyes(
 
 
 def _square(left: float, top: float, right: float, bottom: float) -> tuple[int, int, int, int]:
-    """Grow the landmark box by upstream's margins and make it square; `int` truncates, as there."""
+    """Grow the landmark box by upstream's margins and make it square; `int` truncates there too."""
     width, height = right - left, bottom - top
     box_top = int(top - ABOVE * height)
     box_bottom = int(bottom + AROUND * height)
@@ -120,8 +120,9 @@ def _square(left: float, top: float, right: float, bottom: float) -> tuple[int, 
 def crop_face(image: NDArray[np.uint8], alignment: Alignment, size: int) -> Crop:
     """Cut the square of `alignment` out of `image` `(H, W, 3)` uint8 RGB at `size` px.
 
-    Outside the photo the crop holds the photo's mirror image: a matte network that sees upstream's
-    white there takes the photo's slanted border for the person's. `inside` takes it out again.
+    Outside the photo the crop holds the photo's mirror image: shown upstream's white there, a matte
+    network mistakes the photo's slanted border for the person's outline. `inside` says which pixels
+    to remove again.
     """
     to_photo = alignment.to_photo(size)
     pixels = warp_square(cut_view(image, to_photo, size), to_photo, size, cv2.BORDER_REFLECT_101)

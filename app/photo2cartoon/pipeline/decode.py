@@ -1,10 +1,11 @@
-"""Bytes to image: what callers send, decoded upright, in sRGB, on white, and no larger than needed.
+"""Bytes to pixels: a caller's file, decoded upright, in sRGB, on white, and no larger than needed.
 
 Pillow decodes: it reads a header without touching pixels, takes an allow-list of formats, and knows
 EXIF, palettes, colour profiles and JPEG's scaled decoding. pi-heif adds iPhone photos.
 """
 
 import io
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, ImageOps
 
 from photo2cartoon.ground.errors import TooManyPixels, UndecodableImage, UnsupportedFormat
-from photo2cartoon_models.preprocess import WHITE
+from photo2cartoon_models.preprocess import composite
 
 FORMATS: Final = "JPEG, PNG, WebP, HEIC, AVIF, TIFF, GIF or BMP"
 MAGIC = {
@@ -28,6 +29,30 @@ MAGIC = {
 AVIF_BRANDS = {b"avif", b"avis"}
 HEIC_BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"}
 JPEG_SCALES = (8, 4, 2)  # a JPEG decoder can leave out whole frequencies: 1/8, 1/4, 1/2
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedPhoto:
+    """A photo's pixels, and how large the file has them.
+
+    Attributes:
+        pixels: `(H, W, 3)` uint8 RGB, C-contiguous, upright.
+        file_size: the two sides of the picture as stored in the file, px: width, height before the
+            EXIF orientation is applied.
+    """
+
+    pixels: NDArray[np.uint8]
+    file_size: tuple[int, int]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of `pixels`, px."""
+        return self.pixels.shape[1], self.pixels.shape[0]
+
+    @property
+    def scale(self) -> int:
+        """How many pixels of the file became one, along a side: 1, 2, 4 or 8."""
+        return round(max(self.file_size) / max(self.size))
 
 
 def sniff_format(data: bytes) -> str:
@@ -51,57 +76,49 @@ def sniff_format(data: bytes) -> str:
     raise UnsupportedFormat
 
 
-def decode_image(
-    data: bytes, max_pixels: int, min_long_side: int | None = None
-) -> NDArray[np.uint8]:
+def decode_photo(data: bytes, max_pixels: int, min_long_side: int | None = None) -> DecodedPhoto:
     """Decode a photo: upright by its EXIF orientation, in sRGB, transparency laid on white.
 
     Format and size are checked from the header; only then is a pixel decoded. Of several pictures
-    (an animation, pages) the first is taken.
+    (frames of an animation, pages) the first is taken.
 
     Args:
         data: the file.
         max_pixels: most pixels, by the header.
-        min_long_side: a JPEG is decoded at 1/2, 1/4 or 1/8, as long as its long side stays at
-            least this, px; without it in full.
-
-    Returns:
-        `(H, W, 3)` uint8 RGB, C-contiguous.
+        min_long_side: a JPEG is decoded at 1/2, 1/4 or 1/8 of its size as long as its long side
+            stays at least this, px; None decodes it in full.
 
     Raises:
-        UnsupportedFormat: none of `FORMATS`.
-        TooManyPixels: more than `max_pixels`.
-        UndecodableImage: damaged or incomplete.
+        UnsupportedFormat: the file is none of `FORMATS`.
+        TooManyPixels: it has more than `max_pixels`.
+        UndecodableImage: it is damaged or incomplete.
     """
     format_name = sniff_format(data)
     try:
         with _open(data, format_name) as image:
+            file_size = image.size
             if image.width * image.height > max_pixels:
                 raise TooManyPixels
             if min_long_side:
                 _choose_scale(image, min_long_side)
             image.load()
-            return np.ascontiguousarray(_to_rgb(_turn_upright(image)))
+            pixels = np.ascontiguousarray(_to_rgb(_turn_upright(image)))
     except TooManyPixels:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise TooManyPixels from error
     except Exception as error:  # a damaged file makes decoders raise anything
         raise UndecodableImage from error
+    return DecodedPhoto(pixels, file_size)
 
 
-def read_long_side(data: bytes) -> int:
-    """Return the long side of the photo as stored, px, from its header.
+def decode_image(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
+    """Decode a photo in full, as `decode_photo` does, and return its pixels alone.
 
-    Raises:
-        UnsupportedFormat, UndecodableImage: as `decode_image`.
+    Returns:
+        `(H, W, 3)` uint8 RGB, C-contiguous.
     """
-    format_name = sniff_format(data)
-    try:
-        with _open(data, format_name) as image:
-            return max(image.size)
-    except Exception as error:  # a damaged file makes decoders raise anything
-        raise UndecodableImage from error
+    return decode_photo(data, max_pixels).pixels
 
 
 def _open(data: bytes, format_name: str) -> Image.Image:
@@ -112,9 +129,10 @@ def _open(data: bytes, format_name: str) -> Image.Image:
 
 
 def _choose_scale(image: Image.Image, min_long_side: int) -> None:
+    """Have a JPEG decoded smaller; `draft` does nothing to other formats."""
     for scale in JPEG_SCALES:
         if max(image.size) >= min_long_side * scale:
-            image.draft(None, (image.width // scale, image.height // scale))
+            image.draft(None, (max(1, image.width // scale), max(1, image.height // scale)))
             return
 
 
@@ -128,14 +146,13 @@ def _turn_upright(image: Image.Image) -> Image.Image:
 
 
 def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
-    """Pixels of any mode in sRGB, on white, `(H, W, 3)` uint8."""
+    """Return the pixels of a picture of any mode, in sRGB, on white, `(H, W, 3)` uint8."""
     if image.mode.startswith(("I", "F")):
         return _from_deep_gray(np.asarray(image))
     profile = image.info.get("icc_profile")
     if image.has_transparency_data:
-        layers = image.convert("RGBA")
-        background = Image.new("RGBA", image.size, (*WHITE, 255))
-        image = Image.alpha_composite(background, layers).convert("RGB")
+        rgba = np.asarray(image.convert("RGBA"))
+        image = Image.fromarray(composite(rgba[:, :, :3], rgba[:, :, 3]))
     elif image.mode in ("1", "P", "YCbCr", "HSV"):
         image = image.convert("RGB")
     image = _to_srgb(image, profile)
@@ -143,7 +160,7 @@ def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
 
 
 def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Apply an embedded colour profile; one that is damaged, or for other channels, is ignored."""
+    """Apply an embedded colour profile; ignore one that is damaged or for other channels."""
     if not profile:
         return image
     try:
@@ -160,7 +177,8 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 def _from_deep_gray(gray: NDArray[np.generic]) -> NDArray[np.uint8]:
     """Scale gray of more than 8 bits to 0..255.
 
-    16 bits by their range; of wider numbers nobody says the range, so by the next usual one.
+    16 bits are scaled by their whole range. No file states the range of wider numbers, so they are
+    scaled by the smallest usual range that holds the largest of them.
     """
     levels = np.nan_to_num(gray.astype(np.float64)).clip(0)
     largest = float(levels.max(initial=0))

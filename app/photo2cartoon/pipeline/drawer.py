@@ -1,8 +1,8 @@
 """Drawer: from a face's aligned crop to its matte and its cartoon.
 
-In stages, with numpy in between, as a CPU does it best: one photo a thread, nothing copied. Or
-fused, for a GPU: one graph for all of it (`pipeline.fuse`), so that a pixel crosses the bus as
-bytes and once each way.
+`StagedDrawer` runs two networks with numpy in between, which suits a CPU best: one photo per
+thread, nothing copied. `FusedDrawer` runs one graph for all of it (`pipeline.fuse`), which suits a
+GPU: a pixel crosses the bus as bytes, and only once in each direction.
 """
 
 from collections.abc import Sequence
@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 from photo2cartoon.ground.errors import UnusableOutput
 from photo2cartoon.ground.ticket import Stage, Ticket
 from photo2cartoon.pipeline.alignment import Alignment, Crop
+from photo2cartoon.pipeline.colours import recolour
 from photo2cartoon.pipeline.matte import predict_matte
 from photo2cartoon.runtime.network import Network
+from photo2cartoon_models.manifest import Colours
 from photo2cartoon_models.preprocess import composite, to_image, to_tensor
 
-FLAT = 2 / 127.5  # a drawing spans more than two grey levels
+FLAT = 2 / 127.5  # two grey levels: a drawing spans more
 TRIES = 2
 
 Image = NDArray[np.uint8]
@@ -43,7 +45,7 @@ class Drawing:
     """One face, drawn.
 
     Attributes:
-        cartoon: `(S, S, 3)` RGB, 0..255, before compositing; float32 and not rounded, or uint8.
+        cartoon: `(S, S, 3)` RGB, 0..255, before compositing; unrounded float32, or uint8.
         matte: `(S, S)` float32, 0..1.
     """
 
@@ -52,12 +54,12 @@ class Drawing:
 
 
 class Drawer(Protocol):
-    """What draws. Any thread may call it.
+    """Draws the faces of photos; any thread may call it.
 
     Attributes:
-        networks: what it runs.
+        networks: the networks that it runs.
         size: side of the crops, px.
-        unusable: outputs of the generator that were no drawing.
+        unusable: how many outputs of the generator were not a drawing.
     """
 
     networks: Sequence[Network]
@@ -65,20 +67,28 @@ class Drawer(Protocol):
     unusable: int
 
     def matte(self, image: Image, cut: Cut, ticket: Ticket) -> NDArray[np.float32]:
-        """Only the matte of one face of `image` `(H, W, 3)` uint8 RGB: `(S, S)` float32, 0..1."""
+        """Estimate one face's matte in `image` `(H, W, 3)` uint8 RGB: `(S, S)` float32, 0..1."""
 
-    def draw(self, image: Image, cut: Cut, ticket: Ticket) -> Drawing:
+    def draw(
+        self, image: Image, cut: Cut, ticket: Ticket, colours: Colours | None = None
+    ) -> Drawing:
         """Draw one face of `image` `(H, W, 3)` uint8 RGB.
 
-        An answer that is not finite, or flat, is asked for once more.
+        The generator is run once more if its output is flat or not finite.
+
+        Args:
+            image: the photo.
+            cut: where the face is in it.
+            ticket: the request's.
+            colours: the photo's, or as drawn; None: what the generator's entry says.
 
         Raises:
-            UnusableOutput: the second one was no better.
+            UnusableOutput: the second output is no better.
         """
 
 
 class StagedDrawer:
-    """Matte network, composite, generator."""
+    """Runs the matte network, composites, and runs the generator, one stage after another."""
 
     def __init__(self, matte: Network, generator: Network) -> None:
         self.matte_network = matte
@@ -88,19 +98,24 @@ class StagedDrawer:
         self.unusable = 0
 
     def matte(self, image: Image, cut: Cut, ticket: Ticket) -> NDArray[np.float32]:
-        """As `Drawer`."""
+        """See `Drawer`."""
         with ticket.stage(Stage.MATTE):
             return predict_matte(self.matte_network, image, cut.alignment, cut.crop, ticket)
 
-    def draw(self, image: Image, cut: Cut, ticket: Ticket) -> Drawing:
-        """As `Drawer`."""
+    def draw(
+        self, image: Image, cut: Cut, ticket: Ticket, colours: Colours | None = None
+    ) -> Drawing:
+        """See `Drawer`."""
         matte = self.matte(image, cut, ticket)
         with ticket.stage(Stage.COMPOSE):
             tensor = to_tensor(composite(cut.crop.pixels, matte))
         with ticket.stage(Stage.GENERATE):
             output = self._generate(tensor, ticket)
         with ticket.stage(Stage.COMPOSE):
-            return Drawing(to_image(output), matte)
+            cartoon = to_image(output)
+            if (colours or self.generator.model.colours) == "photo":
+                cartoon = recolour(cut.crop.pixels, cartoon, matte)
+            return Drawing(cartoon, matte)
 
     def _generate(self, tensor: NDArray[np.float32], ticket: Ticket) -> NDArray[np.float32]:
         """Run the generator on one tensor `(3, S, S)`; the same shape comes back."""
@@ -114,7 +129,7 @@ class StagedDrawer:
 
 
 class FusedDrawer:
-    """The graph of `pipeline.fuse`: a grey level at most from the staged drawer's answers."""
+    """Runs the graph of `pipeline.fuse`; draws within one grey level of the staged drawer."""
 
     def __init__(self, network: Network) -> None:
         self.network = network
@@ -123,17 +138,25 @@ class FusedDrawer:
         self.unusable = 0
 
     def matte(self, image: Image, cut: Cut, ticket: Ticket) -> NDArray[np.float32]:
-        """As `Drawer`; it draws the cartoon as well, which costs a GPU little."""
+        """See `Drawer`. The cartoon is drawn as well, which costs a GPU little."""
         return self.draw(image, cut, ticket).matte
 
-    def draw(self, image: Image, cut: Cut, ticket: Ticket) -> Drawing:  # noqa: ARG002
-        """As `Drawer`."""
+    def draw(
+        self,
+        image: Image,  # noqa: ARG002 - the cut has it
+        cut: Cut,
+        ticket: Ticket,
+        colours: Colours | None = None,
+    ) -> Drawing:
+        """See `Drawer`."""
+        colours = colours or self.network.model.colours
         with ticket.stage(Stage.GENERATE):
             inside = (cut.crop.inside * 255).astype(np.uint8)
             rgba = np.dstack((cut.crop.pixels, inside))[None]
             for _ in range(TRIES):
-                cartoons, mattes, spreads = self.network.run(rgba, ticket)
-                if spreads[0] > FLAT:  # NaN is not
+                drawn, recoloured, mattes, spreads = self.network.run(rgba, ticket)
+                if spreads[0] > FLAT:  # False for NaN
+                    cartoons = recoloured if colours == "photo" else drawn
                     return Drawing(cartoons[0], mattes[0].astype(np.float32) / np.float32(255))
                 self.unusable += 1
             raise UnusableOutput

@@ -1,4 +1,4 @@
-"""Image to bytes: PNG, JPEG or WebP, pixels and nothing else.
+"""Pixels to bytes: PNG, JPEG or WebP, without any metadata.
 
 OpenCV encodes: its PNG is several times faster than Pillow's.
 """
@@ -18,12 +18,15 @@ def encode_image(
     """Encode an image.
 
     Args:
-        image: `(H, W, 3)` RGB or `(H, W, 4)` RGBA, uint8; a JPEG has no alpha.
+        image: `(H, W, 3)` RGB or `(H, W, 4)` RGBA, uint8; RGB only for JPEG.
         output_format: the format.
-        quality: 1 (small) .. 100 (good) of JPEG and WebP; a PNG loses nothing.
+        quality: 1 (smallest file) to 100 (best picture) for JPEG and WebP; PNG is lossless.
+
+    Raises:
+        RuntimeError: OpenCV refuses the image.
     """
     flag = {"jpeg": cv2.IMWRITE_JPEG_QUALITY, "webp": cv2.IMWRITE_WEBP_QUALITY}.get(output_format)
-    # PNG without parameters: naming a level switches OpenCV's fast strategy off.
+    # PNG gets no parameters: naming a level would switch off OpenCV's fast strategy.
     parameters = [] if flag is None else [flag, quality or DEFAULT_QUALITY]
     order = cv2.COLOR_RGBA2BGRA if image.shape[2] == 4 else cv2.COLOR_RGB2BGR
     done, encoded = cv2.imencode(f".{output_format}", cv2.cvtColor(image, order), parameters)

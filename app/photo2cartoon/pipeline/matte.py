@@ -8,7 +8,7 @@ from photo2cartoon.ground.ticket import Ticket
 from photo2cartoon.pipeline.alignment import Alignment, Crop, crop_face
 from photo2cartoon.runtime.network import Network
 
-EMBEDDED_SIZE = 256  # px; the embedded network takes any size and is best at its own
+EMBEDDED_SIZE = 256  # px; the embedded network takes any size and works best at this one
 
 
 def predict_matte(
@@ -20,15 +20,15 @@ def predict_matte(
 ) -> NDArray[np.float32]:
     """Estimate the person's matte in an aligned crop.
 
-    The network's contract in the manifest decides what it is fed: size, layout, range; and what its
-    answer means: the channel, and the values that stand for background and person.
+    The network's contract in the manifest decides what it is fed (size, layout, range) and what its
+    answer means (the channel, and the values that stand for background and person).
 
     Args:
         network: the matte network.
         image: the photo, `(H, W, 3)` uint8 RGB.
         alignment: where the square lies in it.
         crop: that square at the generator's size, `(S, S)`.
-        ticket: of the request, for a network that is shared.
+        ticket: of the request, for a network that several threads share.
 
     Returns:
         `(S, S)` float32, 0 (background, or outside the photo) .. 1 (person).

@@ -1,4 +1,4 @@
-"""Opening: the settings become a loaded pipeline. The one file that knows every part there is."""
+"""Opening: from the settings to a loaded pipeline. The one file that knows every part."""
 
 import logging
 from dataclasses import replace
@@ -39,7 +39,7 @@ def open_pipeline(settings: Settings) -> Pipeline:
         ManifestError: a model is missing, changed, or does not work.
         StartRefused: what the settings ask for does not run here.
     """
-    cv2.setNumThreads(1)  # requests run side by side; threads inside OpenCV would only compete
+    cv2.setNumThreads(1)  # requests run side by side; OpenCV's own threads would compete
     device = Device.choose(settings)
     log.info("device", extra={"fields": {"provider": device.provider, "why": device.why}})
     manifest = load_manifest()
@@ -58,20 +58,21 @@ def open_pipeline(settings: Settings) -> Pipeline:
             raise
         what = f"the first run on {device.execution_provider} failed"
         reason = str(error).strip().partition("\n")[0]
-        remedy = "a smaller P2C_MAX_BATCH takes less memory; photo2cartoon doctor says more"
+        remedy = "set a smaller P2C_MAX_BATCH to use less memory, or run photo2cartoon doctor"
         raise StartRefused(Finding(f"{what}: {reason}", remedy)) from error
     return pipeline
 
 
 def open_detector(settings: Settings, manifest: dict[str, Model], device: Device) -> FaceDetector:
-    """Load what finds faces: the embedded cascade, or InsightFace's, verified by the same mesh.
+    """Load the face detector: the embedded cascade or InsightFace's, verified by the same mesh.
 
-    The embedded networks run on the CPU, whatever draws: they are small (12 ms a photo on one core)
-    and one waits for the other, so that a GPU would launch many little kernels for one photo at a
-    time. SCRFD takes up to 10 GFLOP a photo and goes where the generator goes.
+    The embedded networks run on the CPU, wherever the drawer runs: they are small (12 ms per photo
+    on one core) and wait for each other, so a GPU would launch many little kernels for one photo at
+    a time. SCRFD takes up to 10 GFLOP per photo and runs where the generator runs.
 
     Raises:
-        ManifestError, StartRefused: as `open_pipeline`; PackError where it is the pack.
+        ManifestError, StartRefused: as `open_pipeline`.
+        PackError: InsightFace's pack cannot be used.
     """
     mesh = OnnxNetwork(manifest["face_mesh"])
     if settings.detector == "embedded" or settings.insightface_pack is None:
@@ -80,14 +81,14 @@ def open_detector(settings: Settings, manifest: dict[str, Model], device: Device
     pack = read_pack(settings.insightface_pack)
     fields = {"backend": "insightface", "pack": str(pack.folder), "models": pack.digests}
     log.info("detector", extra={"fields": fields})
-    if device.on_gpu:  # two sizes, and no engine to wait minutes for
+    if device.on_gpu:  # it takes two sizes, and is not worth minutes of building engines
         device = replace(device, provider="cuda", cuda_graphs=False)
     landmarks = Landmarks106(pack.landmarks, device) if pack.landmarks else None
     return FaceDetector(ScrfdFinder(pack.detector, device), mesh, landmarks)
 
 
 def open_drawer(settings: Settings, manifest: dict[str, Model], device: Device) -> Drawer:
-    """Load what draws: in stages on a CPU, as one graph on a GPU where that can be made.
+    """Load the drawer: in stages on a CPU, as one graph on a GPU if the networks can be joined.
 
     Raises:
         ManifestError, StartRefused: as `open_pipeline`.
@@ -114,11 +115,11 @@ def open_fused(matte: Model, generator: Model, device: Device, largest: int) -> 
     """Load both networks as one graph, which must answer its self test as it does on the CPU.
 
     Raises:
-        NotFusable: there is no such graph.
+        NotFusable: the networks cannot be joined.
         ManifestError, StartRefused: as `open_pipeline`.
     """
     model, content = fuse(matte, generator)
     reference = BoundNetwork(model, CPU, content, 1)
-    cartoon, mask, _ = map(summarise, reference.run(reference.probe()))
-    golden = (tuple(cartoon), tuple(mask), None)
+    *pictures, _ = map(summarise, reference.run(reference.probe()))
+    golden = (*map(tuple, pictures), None)
     return BoundNetwork(replace(model, golden=golden), device, content, largest)

@@ -1,4 +1,4 @@
-"""The pipeline: a photo in, cartoons out, as a list of stages in the order they happen."""
+"""The pipeline: a photo in, cartoons out, as a list of stages in the order in which they run."""
 
 import logging
 import math
@@ -12,7 +12,7 @@ from photo2cartoon.ground.errors import FaceTooSmall
 from photo2cartoon.ground.options import Options
 from photo2cartoon.ground.ticket import Stage, Ticket
 from photo2cartoon.pipeline.alignment import crop_face, estimate_alignment
-from photo2cartoon.pipeline.decode import decode_image, read_long_side
+from photo2cartoon.pipeline.decode import DecodedPhoto, decode_photo
 from photo2cartoon.pipeline.drawer import Cut, Drawer, Drawing
 from photo2cartoon.pipeline.encode import encode_image
 from photo2cartoon.pipeline.faces.detector import Face, FaceDetector, select_faces
@@ -25,7 +25,7 @@ from photo2cartoon_models.preprocess import composite, to_tensor
 
 log = logging.getLogger("photo2cartoon.pipeline.pipeline")
 
-DETECTION_LONG_SIDE = 1280  # px; the detectors shrink the photo to 384 anyhow
+DETECTION_LONG_SIDE = 1280  # px; the detectors shrink the photo to 384 px anyway
 
 Image = NDArray[np.uint8]
 
@@ -49,11 +49,13 @@ class Portrait:
 
 
 class Pipeline:
-    """The whole way, on loaded networks. Keeps nothing of a photo; any thread may call it.
+    """All stages, on loaded networks. It keeps nothing of a photo, and any thread may call it.
 
     Attributes:
-        detector: finds faces.
+        detector: finds the faces.
         drawer: draws them.
+        max_pixels: most pixels of a photo.
+        min_face_px: smallest face, px of its longer side.
         device: what the drawer's networks run on.
     """
 
@@ -74,21 +76,24 @@ class Pipeline:
 
     @property
     def networks(self) -> list[Network]:
-        """Everything that runs."""
+        """All networks, in the order in which a photo meets them."""
         return [*self.detector.networks, *self.drawer.networks]
 
     @property
     def batchers(self) -> list[Batcher]:
-        """Those networks that run the photos of many lanes as batches."""
+        """Those networks that run photos of several lanes as batches."""
         return [network for network in self.networks if isinstance(network, Batcher)]
 
     def lanes(self, cores: int) -> int:
-        """How many photos to work on at once: one a core, and what fills a batch while one runs."""
+        """Return how many photos to work on at once.
+
+        One per core, and those in the batch that runs and in the one that gathers meanwhile.
+        """
         return cores + 2 * max((batcher.buckets[-1] for batcher in self.batchers), default=0)
 
     @property
     def models(self) -> list[Model]:
-        """The manifest entries of what runs."""
+        """The manifest entries of the networks."""
         return [network.model for network in self.networks]
 
     def cartoonize(
@@ -106,37 +111,51 @@ class Pipeline:
             return [encode_image(picture, output_format, options.quality) for picture in pictures]
 
     def draw(self, photo: bytes, options: Options, ticket: Ticket) -> list[Image]:
-        """As `cartoonize`, before encoding: `(H, W, 3)` RGB or, where transparent, `(H, W, 4)`."""
+        """Do what `cartoonize` does, short of encoding.
+
+        Returns:
+            Pictures `(H, W, 3)` uint8 RGB or, with a transparent background, `(H, W, 4)` RGBA.
+
+        Raises:
+            Problem: as `cartoonize`.
+        """
         image, cuts = self.find(photo, options, ticket)
-        drawings = [self.drawer.draw(image, cut, ticket) for cut in cuts]
+        drawings = [self.drawer.draw(image, cut, ticket, options.colours) for cut in cuts]
         with ticket.stage(Stage.COMPOSE):
             return finish(image, cuts, drawings, options)
 
     def prepare(
         self, photo: bytes, options: Options, ticket: Ticket
     ) -> tuple[Image, list[Portrait]]:
-        """Everything before the generator: the decoded photo and its chosen faces."""
+        """Run everything before the generator; return the decoded photo and its chosen faces."""
         image, cuts = self.find(photo, options, ticket)
         return image, [Portrait(cut, self.drawer.matte(image, cut, ticket)) for cut in cuts]
 
     def find(self, photo: bytes, options: Options, ticket: Ticket) -> tuple[Image, list[Cut]]:
-        """Decode a photo and cut out its chosen faces."""
-        # A scene answers with the photo, so it is needed in full; else a smaller one will do.
+        """Decode a photo, find its faces, and cut out the chosen ones.
+
+        Returns:
+            The photo's pixels `(H, W, 3)` uint8 RGB, and one cut per face.
+        """
+        # A scene answers with the photo, which is therefore decoded in full.
         long_side = None if options.compose == "scene" else DETECTION_LONG_SIDE
         with ticket.stage(Stage.DECODE):
-            image = decode_image(photo, self.max_pixels, long_side)
-            ticket.facts["scale"] = _decode_scale(photo, image)
+            decoded = decode_photo(photo, self.max_pixels, long_side)
+            ticket.facts["scale"] = decoded.scale
         with ticket.stage(Stage.DETECT):
-            found = self.detector.detect(image, every=options.faces != "largest")
+            found = self.detector.detect(decoded.pixels, every=options.faces != "largest")
             ticket.facts["faces"] = len(found)
             faces = select_faces(found, options.faces)
         with ticket.stage(Stage.DECODE):
-            image, faces = self._decode_finer(photo, image, faces)
+            image, faces = self._decode_finer(photo, decoded, faces)
         with ticket.stage(Stage.ALIGN):
             return image, self._cut_faces(image, faces, every=options.faces == "all")
 
     def _cut_faces(self, image: Image, faces: list[Face], *, every: bool) -> list[Cut]:
-        """Cut out each face; of all, those too small are left out: a passer-by costs nobody's."""
+        """Cut out each face.
+
+        Of `every` face, those too small are left out: a passer-by must not cost the others theirs.
+        """
         if not every:
             return [self._cut_face(image, face) for face in faces]
         cuts = []
@@ -154,17 +173,16 @@ class Pipeline:
         return Cut(crop_face(image, alignment, self.drawer.size), alignment)
 
     def _decode_finer(
-        self, photo: bytes, image: Image, faces: list[Face]
+        self, photo: bytes, decoded: DecodedPhoto, faces: list[Face]
     ) -> tuple[Image, list[Face]]:
-        """Decode again where a face has fewer pixels than the generator takes and the file more."""
-        size = (image.shape[1], image.shape[0])
-        side = min(estimate_alignment(face, size).side for face in faces)
-        long_side = max(size)
-        if side >= self.drawer.size or long_side >= read_long_side(photo):
-            return image, faces
-        finer = decode_image(photo, self.max_pixels, math.ceil(long_side * self.drawer.size / side))
-        factor = np.array([finer.shape[1], finer.shape[0]]) / size
-        return finer, [face.scaled(factor) for face in faces]
+        """Decode again if the generator takes more pixels of a face, and the file has more."""
+        side = min(estimate_alignment(face, decoded.size).side for face in faces)
+        if decoded.scale == 1 or side >= self.drawer.size:
+            return decoded.pixels, faces
+        long_side = math.ceil(max(decoded.size) * self.drawer.size / side)
+        finer = decode_photo(photo, self.max_pixels, long_side)
+        factor = np.array(finer.size) / decoded.size
+        return finer.pixels, [face.scaled(factor) for face in faces]
 
     def warm_up(self) -> None:
         """Run every network once.
@@ -181,16 +199,12 @@ class Pipeline:
             batcher.close()
 
 
-def _decode_scale(photo: bytes, image: Image) -> int:
-    """1, 2, 4 or 8: of how many pixels of the file's side one was decoded."""
-    long_side = max(image.shape[:2])
-    if long_side < DETECTION_LONG_SIDE:  # shrunk ones are at least that
-        return 1
-    return 1 << round(math.log2(read_long_side(photo) / long_side))
-
-
 def finish(image: Image, cuts: list[Cut], drawings: list[Drawing], options: Options) -> list[Image]:
-    """Everything after drawing but encoding: `(H, W, 3)` RGB or, where transparent, `(H, W, 4)`."""
+    """Compose the pictures from the drawings.
+
+    Returns:
+        Pictures `(H, W, 3)` uint8 RGB or, with a transparent background, `(H, W, 4)` RGBA.
+    """
     if options.compose == "scene":
         for cut, drawing in zip(cuts, drawings, strict=True):
             cartoon = drawing.cartoon.astype(np.float32, copy=False)

@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 from photo2cartoon.pipeline.alignment import Alignment
 from photo2cartoon.pipeline.faces.warp import apply, compose, inverse
 
-# The cartoon's square ends somewhere on the shoulders: there the drawing fades into the photo, over
-# these shares of the side from the left, top, right and bottom edge.
+# The cartoon's square ends somewhere on the shoulders. Near its edges the drawing fades into the
+# photo, over these shares of its side: "x" at the left and right edge.
 FADE = {"x": 0.1, "top": 0.02, "bottom": 0.2}
-CORE = 0.25, 0.85  # matte values that mean nothing and all: inside the hair line's soft edge
+CORE = 0.25, 0.85  # mattes that count as 0 and as 1: both inside the hair line's soft edge
 MARGIN_PX = 3
 
 
@@ -50,21 +50,21 @@ def lay_back(
 
 
 def _weight(matte: NDArray[np.float32]) -> NDArray[np.float32]:
-    """How much of the drawing counts, `(S, S)` 0..1: the matte's core, fading at the edges."""
+    """Return the drawing's weight, `(S, S)` 0..1: the matte's core, fading at the edges."""
     size = matte.shape[0]
     place = (np.arange(size) + 0.5) / size
     across = np.minimum(place, 1 - place) / FADE["x"]
     down = np.minimum(place / FADE["top"], (1 - place) / FADE["bottom"])
     edge = np.minimum(across[None, :], down[:, None]).clip(0, 1)
     core = ((matte - CORE[0]) / (CORE[1] - CORE[0])).clip(0, 1)
-    weight = core * edge * edge * (3 - 2 * edge)  # smoothstep: no visible start of the fade
+    weight = core * edge * edge * (3 - 2 * edge)  # smoothstep: the fade has no visible start
     return np.asarray(weight, np.float32)
 
 
 def _place(
     layers: NDArray[np.float32], to_part: NDArray[np.float64], size: tuple[int, int]
 ) -> NDArray[np.float32]:
-    """Warp `(S, S, 4)` by an affine map; areas are averaged first where it shrinks."""
+    """Warp `(S, S, 4)` by an affine map, averaging areas first if the map shrinks."""
     shrink = np.sqrt(abs(np.linalg.det(to_part[:, :2])))
     if shrink < 1:
         side = max(1, round(layers.shape[0] * shrink))

@@ -1,9 +1,10 @@
 """Batcher: inputs of many threads as one batch, formed at the moment the network is free.
 
-There is no timer: a lone input runs at once, and while a batch runs the next one gathers by itself.
+There is no timer: a lone input runs at once, and while one batch runs, the next gathers by itself.
 Waiting for company only adds time at low load and changes nothing at high load; a collector that
 closes batches before the network is free loses capacity (`python -m benchmarks.batching` shows all
-three). Batches are padded up to a closed set of sizes, because every new shape costs CUDA a search.
+three). Batches are padded to one of a fixed set of sizes, because CUDA searches anew for every new
+shape.
 """
 
 import logging
@@ -35,16 +36,16 @@ class _Item:
 
 
 class Batcher:
-    """A network that many threads share. `run` is `OnnxNetwork.run`, and blocks until it is done.
+    """A network that many threads share: a `Network` whose `run` blocks until the answer is there.
 
-    The queue holds what the lanes bring, so it is as bounded as they are.
+    The queue holds only what the lanes bring, so it is as bounded as their number.
 
     Attributes:
         network: what runs the batches.
         buckets: the sizes of batches, smallest first.
         times: how long a batch takes, s, by bucket.
-        sizes: how many batches of how many inputs have run.
-        retried: inputs run again alone because their batch failed.
+        sizes: how many batches have run, by their number of inputs.
+        retried: how many inputs ran again, alone, because their batch failed.
         alive: False once its thread has died.
     """
 
@@ -52,9 +53,9 @@ class Batcher:
         """Start the thread that runs the batches.
 
         Args:
-            network: its first dimension must be free.
-            max_batch: largest bucket.
-            max_wait_s: how long the oldest input may wait for company while the network is free.
+            network: what runs the batches; its first dimension must be free.
+            max_batch: the largest bucket.
+            max_wait_s: how long inputs may wait for company while the network is free, s.
         """
         self.network = network
         self.buckets = tuple(size for size in BUCKETS if size <= max_batch)
@@ -76,27 +77,24 @@ class Batcher:
         return self.network.model
 
     @property
-    def precision(self) -> str:
-        """The network's."""
-        return self.network.precision
-
-    @property
     def nodes(self) -> Mapping[str, int]:
-        """The network's."""
+        """See `Network`."""
         return self.network.nodes
 
     @property
     def fastest_s(self) -> float:
-        """Least seconds per input over all buckets, as measured; 0 before any batch ran."""
+        """Fewest seconds per input over all buckets, as measured; 0 before any batch has run."""
         known = [times.mean / bucket for bucket, times in self.times.items() if times.mean]
         return min(known, default=0.0)
 
     def run(self, batch: Array, ticket: Ticket | None = None) -> list[Array]:
-        """Run inputs `(N, ...)` among those of other threads; outputs in the contract's order.
+        """Run inputs `(N, ...)` together with other threads'; outputs in the contract's order.
 
         Raises:
-            Abandoned, DeadlinePassed: the ticket's caller left, or its time passed, while waiting.
-            Exception: what the network raised for one of these inputs alone.
+            Abandoned: the ticket's caller left while the inputs waited.
+            DeadlinePassed: the ticket's deadline passed while they waited.
+            InternalError: the batcher is closed or dead.
+            Exception: whatever the network raised for one of these inputs alone.
         """
         ticket = ticket or Ticket()
         items = [_Item(tensor, ticket) for tensor in batch]
@@ -109,7 +107,7 @@ class Batcher:
             rows = [self._await(item) for item in items]
         finally:
             for item in items:
-                item.outputs.cancel()  # what is not done yet, if one of them failed
+                item.outputs.cancel()  # if one of them failed: those that are not done yet
         return [np.stack(column) for column in zip(*rows, strict=True)]
 
     def _await(self, item: _Item) -> list[Array]:
@@ -130,12 +128,12 @@ class Batcher:
             with self._changed:
                 items.extend(self._waiting)
                 self._waiting.clear()
-            for item in items:  # nobody may wait for ever
+            for item in items:  # nobody may wait forever
                 if not item.outputs.done():
                     item.outputs.set_exception(InternalError())
 
     def _take(self) -> list[_Item]:
-        """Wait for inputs, then take as many as the largest bucket holds; none when closed."""
+        """Wait for inputs and take up to as many as the largest bucket holds; none when closed."""
         items: list[_Item] = []
         with self._changed:
             while not items:
@@ -145,7 +143,7 @@ class Batcher:
                     elif self._closed:
                         return []
                     else:
-                        self._changed.wait(1)  # a killed thread notices when it wakes
+                        self._changed.wait(1)  # a thread notices that it was killed when it wakes
                 if self.max_wait_s:
                     self._changed.wait_for(
                         lambda: self._closed or len(self._waiting) >= self.buckets[-1],
@@ -158,7 +156,7 @@ class Batcher:
         return items
 
     def _is_wanted(self, item: _Item) -> bool:
-        """Skip what nobody waits for, and what is too late."""
+        """Tell whether an input still counts: someone waits for it, and it is not too late."""
         if not item.outputs.set_running_or_notify_cancel():
             return False
         if item.ticket.left_s <= 0:
@@ -179,17 +177,17 @@ class Batcher:
             item.outputs.set_result(row)
 
     def _run_alone(self, item: _Item) -> None:
-        """Once more by itself: one bad input must not cost its neighbours theirs."""
+        """Run an input by itself: one bad input must not cost its neighbours their answers."""
         self.retried += 1
         try:
             (row,) = self._run_padded([item.tensor])
-        except Exception as error:  # noqa: BLE001 - it goes to the one who brought the input
+        except Exception as error:  # noqa: BLE001 - it goes to whoever brought the input
             item.outputs.set_exception(error)
         else:
             item.outputs.set_result(row)
 
     def _run_padded(self, tensors: list[Array]) -> list[list[Array]]:
-        """Run as the smallest bucket that holds them; outputs by input."""
+        """Run inputs in the smallest bucket that holds them; return the outputs by input."""
         bucket = next(size for size in self.buckets if size >= len(tensors))
         padding = [tensors[-1]] * (bucket - len(tensors))
         start = time.perf_counter()
@@ -202,12 +200,12 @@ class Batcher:
         return self.network.probe()
 
     def place(self, size: int) -> None:
-        """Any place will do: what comes is copied into a batch."""
+        """Return None: any place will do, because inputs are copied into a batch."""
 
     def warm_up(self) -> None:
-        """Check the network's answer, then run every bucket once, so that none is slow later.
+        """Check the network's answer, then run every bucket, so that none is slow later.
 
-        On the batcher's own thread: what CUDA learns, it learns for the thread that runs.
+        This happens on the batcher's own thread, because what CUDA learns, it learns per thread.
 
         Raises:
             ManifestError: the network does not work.
@@ -218,7 +216,7 @@ class Batcher:
             try:
                 self._warm_up()
                 done.set_result(None)
-            except BaseException as error:  # noqa: BLE001 - it goes to the one who waits
+            except BaseException as error:  # noqa: BLE001 - it goes to whoever waits
                 done.set_exception(error)
 
         with self._changed:
@@ -233,13 +231,13 @@ class Batcher:
         probe = self.probe()
         for bucket in self.buckets:
             blank = np.zeros((bucket, *probe.shape[1:]), probe.dtype)
-            self.network.run(blank)  # the first run of a shape is not the usual one
+            self.network.run(blank)  # the first run of a shape takes longer than usual
             start = time.perf_counter()
             self.network.run(blank)
             self.times[bucket].add(time.perf_counter() - start)
 
     def close(self) -> None:
-        """Finish what was brought, then end the thread."""
+        """Finish the waiting inputs, then end the thread."""
         with self._changed:
             self._closed = True
             self._changed.notify()

@@ -1,8 +1,9 @@
 """Binding: a network whose inputs and outputs stay in the same memory, run after run.
 
-For each size of batch there is host memory (pinned on a GPU: copies then need no detour) and device
-memory, bound to the session once. A run copies in, launches and copies out; addresses stay, which
-CUDA graphs ask for. On a CPU both memories are the CPU's, so that the same code runs there.
+For each size of batch there is host memory (pinned on a GPU, so that copies need no detour) and
+device memory, both bound to the session once. A run copies in, launches and copies out; addresses
+stay the same, as CUDA graphs require. On a CPU both memories are the CPU's, so that the same code
+runs there.
 """
 
 from collections.abc import Sequence
@@ -19,18 +20,18 @@ from photo2cartoon_models.manifest import Model, TensorContract
 
 
 class DeviceLost(BaseException):
-    """The GPU answers nothing any more: only a new process helps. Ends the thread that meets it."""
+    """The GPU no longer answers: only a new process helps. It ends the thread that meets it."""
 
 
 class BoundNetwork(OnnxNetwork):
-    """A network of which only the batch is free. One thread runs it: that of its `Batcher`.
+    """A network whose only free dimension is the batch. One thread runs it: its `Batcher`'s.
 
-    CUDA's own state (its graphs, cuDNN's choice of kernels) belongs to the thread that runs, so the
-    thread that works is also the one that warms up.
+    CUDA's own state (its graphs, cuDNN's choice of kernels) belongs to the thread that runs, so
+    that same thread also warms up.
     """
 
     def __init__(self, model: Model, device: Device, content: bytes, largest: int) -> None:
-        """As `OnnxNetwork`."""
+        """See `OnnxNetwork`."""
         super().__init__(model, device, content, largest)
         self.device = device
         self._sets: dict[int, _Buffers] = {}
@@ -38,12 +39,13 @@ class BoundNetwork(OnnxNetwork):
     def run(
         self,
         batch: Array,
-        ticket: Ticket | None = None,  # noqa: ARG002 - nothing is waited for here
+        ticket: Ticket | None = None,  # noqa: ARG002 - nothing waits here
     ) -> list[Array]:
-        """Run a batch `(N, ...)`; best in the memory that `place` gave.
+        """Run a batch `(N, ...)`, which is best in the memory that `place` gave.
 
         Raises:
-            DeviceLost: neither this batch runs nor the self test: CUDA's errors stay.
+            DeviceLost: neither this batch nor the self test runs; CUDA's errors do not go away.
+            Exception: what ONNX Runtime raises for this batch alone.
         """
         buffers = self._buffers(len(batch))
         if batch is not buffers.source.host:
@@ -60,11 +62,11 @@ class BoundNetwork(OnnxNetwork):
             raise
 
     def place(self, size: int) -> Array:
-        """The host memory from which a batch of `size` is copied to the device."""
+        """Return the host memory from which a batch of `size` is copied to the device."""
         return self._buffers(size).source.host
 
     def probe(self) -> Array:
-        """As `OnnxNetwork`, all of it inside the photo."""
+        """See `OnnxNetwork`; all of the head lies inside the photo."""
         contract = self.model.inputs[0]
         picture = super().probe()
         if contract.layout == "NHWC" and contract.shape[-1] == 4:
@@ -73,7 +75,7 @@ class BoundNetwork(OnnxNetwork):
 
     @cached_property
     def _cudart(self) -> Cudart | None:
-        return open_cudart(self.device)  # by the thread that runs: it is told its GPU
+        return open_cudart(self.device)  # on the thread that runs: CUDA keeps a GPU per thread
 
     def _buffers(self, size: int) -> "_Buffers":
         if size not in self._sets:
@@ -83,7 +85,7 @@ class BoundNetwork(OnnxNetwork):
 
 
 class _Buffers:
-    """Everything that one size of batch reads and writes."""
+    """All memory that batches of one size read and write."""
 
     def __init__(
         self,
@@ -105,7 +107,7 @@ class _Buffers:
             self.options.add_run_config_entry("gpu_graph_id", str(size))
 
     def run(self) -> list[Array]:
-        """Run what is in the source's host memory; the answer is the caller's to keep."""
+        """Run what is in the source's host memory; the caller may keep the answer."""
         self.source.upload()
         self.session.run_with_iobinding(self.binding, self.options)
         for target in self.targets:
@@ -114,7 +116,7 @@ class _Buffers:
 
 
 class _Buffer:
-    """One tensor twice: in host memory, as numpy sees it, and in the device's."""
+    """One tensor twice: in host memory, where numpy sees it, and in the device's memory."""
 
     def __init__(self, host: Array, device: onnxruntime.OrtValue, cudart: Cudart | None) -> None:
         self.host = host
@@ -122,14 +124,14 @@ class _Buffer:
         self._cudart = cudart
 
     def upload(self) -> None:
-        """Copy host to device."""
+        """Copy from the host to the device."""
         if self._cudart:
             self._cudart.upload(self.host, self.device.data_ptr())
         else:
             self.device.update_inplace(self.host)
 
     def download(self) -> None:
-        """Copy device to host."""
+        """Copy from the device to the host."""
         if self._cudart:
             self._cudart.download(self.device.data_ptr(), self.host)
         else:
@@ -143,7 +145,7 @@ def _allocate(
     size: int,
     cudart: Cudart | None,
 ) -> list[_Buffer]:
-    """Buffers for tensors whose first size is the batch."""
+    """Allocate zeroed buffers for tensors whose first size is the batch."""
     buffers = []
     for contract in contracts:
         shape = (size, *(int(rest) for rest in contract.shape[1:]))

@@ -1,7 +1,7 @@
-"""Runtime: what keeps an execution provider from working on this machine, and what to do about it.
+"""Checks: what keeps an execution provider from working on this machine, and what to do about it.
 
-Asked before the first session is opened, because ONNX Runtime itself only warns and goes on on the
-CPU (microsoft/onnxruntime#23372).
+They run before the first session is opened, because ONNX Runtime itself only warns and continues on
+the CPU (microsoft/onnxruntime#23372).
 """
 
 import io
@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from typing import Literal, cast
 
 from photo2cartoon.runtime.gpu import count_gpus
-from photo2cartoon.runtime.gpu import driver_version as driver_version  # of this room too
+from photo2cartoon.runtime.gpu import driver_version as driver_version  # offered here too
 
 Provider = Literal["cpu", "cuda", "tensorrt"]
 
@@ -25,34 +25,37 @@ EXECUTION_PROVIDERS: dict[str, str] = {
     "tensorrt": "TensorrtExecutionProvider",
 }
 PACKAGES = ("onnxruntime", "onnxruntime-gpu")  # both write the folder `onnxruntime`
-# By CUDA's major version: the oldest driver for any of its versions (NVIDIA, CUDA release notes).
+# By CUDA's major version: the oldest driver that runs any of its versions (CUDA release notes).
 OLDEST_DRIVERS = {12: 525, 13: 580}
 CPU_INSTEAD = "or set P2C_PROVIDER=cpu"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that is wrong with the machine or the installation.
+    """One thing that is wrong with the machine or the installation.
 
     Attributes:
-        what: one line: what is wrong.
-        remedy: one line: what to do.
+        what: what is wrong, in one line.
+        remedy: what to do about it, in one line.
     """
 
     what: str
     remedy: str
 
+    def __str__(self) -> str:
+        return f"{self.what}: {self.remedy}"
+
 
 class StartRefused(Exception):
-    """The start is refused. The message is one line: what is wrong, then the remedy."""
+    """The service refuses to start. The message is one line: what is wrong, then the remedy."""
 
     def __init__(self, finding: Finding) -> None:
-        super().__init__(f"{finding.what}: {finding.remedy}")
+        super().__init__(str(finding))
         self.finding = finding
 
 
 def installed_runtimes() -> dict[str, str]:
-    """The installed packages of ONNX Runtime and their versions; there should be exactly one."""
+    """Return the installed packages of ONNX Runtime with their versions; one is right."""
     found = {}
     for package in PACKAGES:
         try:
@@ -63,8 +66,8 @@ def installed_runtimes() -> dict[str, str]:
 
 
 def available_providers() -> list[str]:
-    """The execution providers that the installed ONNX Runtime has and can load."""
-    import onnxruntime  # noqa: PLC0415 - to say that it is missing, this file must load without it
+    """Return the execution providers that the installed ONNX Runtime has and can load."""
+    import onnxruntime  # noqa: PLC0415 - this file must load without it, to say that it is missing
 
     preload_libraries()
     return list(onnxruntime.get_available_providers())
@@ -72,20 +75,22 @@ def available_providers() -> list[str]:
 
 @cache
 def preload_libraries() -> str:
-    """Load CUDA and cuDNN from their wheels, once and before any session.
+    """Load CUDA and cuDNN from their wheels, once, before any session is opened.
 
-    Does nothing where ONNX Runtime is the CPU's. Returns the names of what does not load.
+    Returns:
+        The names of the libraries that do not load, joined by commas. Empty if all of them load, or
+        if the installed ONNX Runtime is the one for CPUs, which needs none.
     """
     import onnxruntime  # noqa: PLC0415
 
     said = io.StringIO()
-    with redirect_stdout(said):  # it prints what it cannot load
+    with redirect_stdout(said):  # it prints which libraries it cannot load
         onnxruntime.preload_dlls()
     return ", ".join(dict.fromkeys(re.findall(r"Failed to load (\S+?):? ", said.getvalue())))
 
 
 def cuda_version() -> int:
-    """Major version of CUDA that the installed ONNX Runtime was built with; 13 where unknown."""
+    """Return CUDA's major version that ONNX Runtime was built with; 13 if it does not say."""
     import onnxruntime  # noqa: PLC0415
 
     major = str(getattr(onnxruntime, "cuda_version", "")).partition(".")[0]
@@ -93,17 +98,17 @@ def cuda_version() -> int:
 
 
 def choose_provider(asked: str, device_id: int = 0) -> tuple[Provider, str]:
-    """Settle on one provider: `auto` takes CUDA where nothing keeps it from working.
+    """Settle on one provider: `auto` takes CUDA if nothing keeps it from working.
 
     Args:
         asked: `auto`, `cpu`, `cuda` or `tensorrt`.
         device_id: CUDA's number of the GPU.
 
     Returns:
-        The provider, and why it is that one, in words.
+        The provider, and the reason for it in words.
 
     Raises:
-        StartRefused: it cannot work here. What was asked for is never replaced.
+        StartRefused: the provider asked for cannot work here; it is never replaced by another.
     """
     problems = find_problems(asked, device_id)
     if problems:
@@ -112,11 +117,11 @@ def choose_provider(asked: str, device_id: int = 0) -> tuple[Provider, str]:
         return cast(Provider, asked), "asked for"
     if missing := find_problems("cuda", device_id):
         return "cpu", missing[0].what
-    return "cuda", "there is a GPU, and ONNX Runtime knows CUDA"
+    return "cuda", "there is a GPU, and ONNX Runtime supports CUDA"
 
 
 def find_problems(provider: str, device_id: int = 0) -> list[Finding]:
-    """List what keeps `provider` from working, the most basic first; nothing means: try it.
+    """List what keeps `provider` from working, most basic first; an empty list means: try it.
 
     Args:
         provider: `cpu`, `cuda`, `tensorrt`, or `auto`, which needs no more than `cpu`.
@@ -134,7 +139,7 @@ def find_problems(provider: str, device_id: int = 0) -> list[Finding]:
 
 
 def _package_problem() -> Finding | None:
-    """Exactly one package: the one installed last wins, file by file, without a word."""
+    """Require exactly one package: of two, the last one installed silently overwrites the other."""
     found = installed_runtimes()
     if len(found) > 1:
         names = " and ".join(f"{package} {number}" for package, number in found.items())
@@ -143,7 +148,8 @@ def _package_problem() -> Finding | None:
             f"pip uninstall -y {' '.join(found)}, then install one: photo2cartoon[cpu] or [gpu]",
         )
     if not found and find_spec("onnxruntime") is None:
-        return Finding("ONNX Runtime is not installed", "install photo2cartoon[cpu] or [gpu]")
+        remedy = "pip install 'photo2cartoon[cpu]' or [gpu]"
+        return Finding("ONNX Runtime is not installed", remedy)
     return None
 
 
@@ -204,6 +210,6 @@ def _device_problem(device_id: int) -> Finding | None:
             "there is no NVIDIA GPU", f"give the machine or container one, {CPU_INSTEAD}"
         )
     return Finding(
-        f"P2C_DEVICE_ID={device_id} names a GPU that is not there: {count} found",
+        f"P2C_DEVICE_ID={device_id} names a GPU that does not exist: {count} found",
         f"set P2C_DEVICE_ID to 0..{count - 1}",
     )

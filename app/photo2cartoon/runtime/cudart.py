@@ -1,9 +1,9 @@
-"""CUDA's runtime, as far as ONNX Runtime's Python does not reach it: pinned memory, and copies.
+"""CUDA's runtime, for what ONNX Runtime's Python API lacks: pinned memory, and copies with it.
 
-ONNX Runtime's Python has pinned host memory for plugin providers only (`OrtEpDevice.memory_info`),
-and the CUDA provider of its wheel (1.31.1) is built in. So: four functions of the CUDA Runtime API
-(13.0, "Memory Management") by ctypes, which lets go of Python's lock; the library comes with the
-wheels that ONNX Runtime needs anyhow.
+ONNX Runtime's Python API has pinned host memory for plugin providers only
+(`OrtEpDevice.memory_info`), but the CUDA provider of its wheel (1.31.1) is built in. This file
+therefore calls four functions of the CUDA Runtime API (13.0, "Memory Management") through ctypes,
+which releases the GIL; the library comes with the wheels that ONNX Runtime needs anyway.
 """
 
 import ctypes
@@ -26,16 +26,24 @@ class CudaError(RuntimeError):
 
 
 class Cudart:
-    """The library, with one GPU as the calling thread's."""
+    """The library, with one GPU set for the calling thread."""
 
     def __init__(self, library: Any, device_id: int) -> None:
-        """Take `library` as libcudart."""
+        """Set the GPU.
+
+        Args:
+            library: libcudart, loaded by ctypes.
+            device_id: CUDA's number of the GPU.
+
+        Raises:
+            CudaError: the GPU does not answer.
+        """
         self._library = library
         library.cudaGetErrorString.restype = ctypes.c_char_p
         self._call("cudaSetDevice", ctypes.c_int(device_id))
 
     def pinned(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-        """Host memory that copies reach without a detour; kept until the process ends."""
+        """Allocate host memory that copies reach without a detour; it is never freed."""
         length = int(np.prod(shape)) * dtype.itemsize
         place = ctypes.c_void_p()
         self._call("cudaHostAlloc", ctypes.byref(place), ctypes.c_size_t(length), ctypes.c_uint(0))
@@ -43,11 +51,11 @@ class Cudart:
         return np.frombuffer(memoryview(memory), dtype).reshape(shape)
 
     def upload(self, host: NDArray[Any], device: int) -> None:
-        """Copy a contiguous array to an address on the device; done on return."""
+        """Copy a contiguous array to an address on the device; return when it is there."""
         self._copy(device, host.ctypes.data, host.nbytes, TO_DEVICE)
 
     def download(self, device: int, host: NDArray[Any]) -> None:
-        """Copy from an address on the device to a contiguous array; done on return."""
+        """Copy from an address on the device to a contiguous array; return when it is there."""
         self._copy(host.ctypes.data, device, host.nbytes, TO_HOST)
 
     def _copy(self, target: int, source: int, length: int, kind: int) -> None:
@@ -61,7 +69,10 @@ class Cudart:
 
 
 def open_cudart(device: Device) -> Cudart | None:
-    """The runtime that ONNX Runtime has loaded for `device`; None on a CPU.
+    """Open the CUDA runtime that ONNX Runtime has loaded for `device`.
+
+    Returns:
+        The runtime; None on a CPU, or if the library does not load, which only costs speed.
 
     Raises:
         CudaError: the GPU does not answer.

@@ -1,6 +1,6 @@
 """Device: which execution provider runs the networks, and with which options."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal, Self
@@ -17,13 +17,13 @@ TENSORRT_PACKAGES = ("tensorrt-cu13", "tensorrt-cu12", "tensorrt")
 
 @dataclass(frozen=True, slots=True)
 class Shapes:
-    """The input of a model whose first size is the batch.
+    """The sizes of a model's input, of which only the first, the batch, is free.
 
     Attributes:
-        name: of the input.
-        rest: its other sizes.
-        largest: largest batch.
-        half: whether the model has float16 in it.
+        name: the input's name.
+        rest: the other sizes.
+        largest: the largest batch.
+        half: whether the model computes in float16 (`Model.precision`).
     """
 
     name: str
@@ -32,24 +32,28 @@ class Shapes:
     half: bool = False
 
     def text(self, batch: int) -> str:
-        """As TensorRT's options want it: `input:8x3x256x256`."""
+        """Return the shape as TensorRT's options want it: `input:8x3x256x256`."""
         return f"{self.name}:{'x'.join(map(str, (batch, *self.rest)))}"
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """One execution provider with its options. Everything in it may change an answer's bytes.
+    """One execution provider with its options, made once (`pipeline.opening`), read by sessions.
+
+    Every field but `provider` and `why` is the setting of the same name. All of them may change an
+    answer's bytes.
 
     Attributes:
-        provider: never `auto`: that is settled by `choose`.
+        provider: never `auto`, which `choose` settles.
         why: in words, for the log.
         device_id: CUDA's number of the GPU.
-        tf32: float32 convolutions may round their factors to 10 bits of mantissa (Ampere, newer).
-        prefer_nhwc: convolutions with the channels last.
-        conv_search: how cuDNN's kernels are chosen. Measured search costs up to 1.3 s a new shape,
-            the heuristic 2 ms, for the same speed after it (PaddlePaddle/PaddleX#5057).
-        cuda_graphs: record the kernels of each batch size once, then launch them as one.
-        engine_cache: folder for TensorRT's engines: building one takes minutes.
+        tf32: whether float32 convolutions may round their factors to 10 bits of mantissa (Ampere
+            and newer).
+        prefer_nhwc: whether convolutions have their channels last.
+        conv_search: how cuDNN's kernels are chosen. A measured search costs up to 1.3 s per new
+            shape, the heuristic 2 ms, for the same speed afterwards (PaddlePaddle/PaddleX#5057).
+        cuda_graphs: whether the kernels of each batch size are recorded once and launched as one.
+        engine_cache: folder for TensorRT's engines, because building one takes minutes.
     """
 
     provider: Provider = "cpu"
@@ -63,22 +67,14 @@ class Device:
 
     @classmethod
     def choose(cls, settings: Settings) -> Self:
-        """Settle what the settings ask for.
+        """Make the device that the settings ask for.
 
         Raises:
             StartRefused: it cannot work here.
         """
         provider, why = choose_provider(settings.provider, settings.device_id)
-        return cls(
-            provider,
-            why,
-            settings.device_id,
-            settings.tf32,
-            settings.prefer_nhwc,
-            settings.conv_search,
-            settings.cuda_graphs,
-            settings.engine_cache,
-        )
+        options = {field.name for field in fields(cls)} - {"provider", "why"}
+        return cls(provider, why, **settings.model_dump(include=options))
 
     @property
     def on_gpu(self) -> bool:
@@ -92,11 +88,11 @@ class Device:
 
     @property
     def memory(self) -> str:
-        """ONNX Runtime's name of the memory that its inputs and outputs lie in."""
+        """ONNX Runtime's name of the memory in which its inputs and outputs lie."""
         return "cuda" if self.on_gpu else "cpu"
 
     def describe(self) -> str:
-        """Name all that decides an answer's bytes: provider, options, GPU and cuDNN."""
+        """Name everything that decides an answer's bytes: provider, options, GPU and cuDNN."""
         if not self.on_gpu:
             return self.execution_provider
         gpu = read_gpu(self.device_id)
@@ -114,13 +110,13 @@ class Device:
     def providers(
         self, name: str, shapes: Shapes | None = None
     ) -> list[tuple[str, dict[str, str]]]:
-        """The providers of a session, the preferred one first, with ONNX Runtime's options.
+        """Return the providers of a session, the preferred one first, with ONNX Runtime's options.
 
-        The CPU is not among them: it is there anyhow, for what `SHAPE_OPS` names.
+        Beside a GPU, the CPU is not listed: it is always there, for what `session.SHAPE_OPS` names.
 
         Args:
-            name: of the model and its digest, for TensorRT's engines.
-            shapes: of its input, for TensorRT.
+            name: the model's name and digest, for TensorRT's engines.
+            shapes: its input's sizes, for TensorRT.
         """
         if not self.on_gpu:
             return [(self.execution_provider, {})]
@@ -130,7 +126,7 @@ class Device:
             "prefer_nhwc": str(int(self.prefer_nhwc)),
             "cudnn_conv_algo_search": self.conv_search.upper(),
             "enable_cuda_graph": str(int(self.cuda_graphs and self.provider == "cuda")),
-            # The arena grows by what is needed: several sessions share one GPU.
+            # The arena grows only by what is needed, since several sessions share one GPU.
             "arena_extend_strategy": "kSameAsRequested",
         }
         chain = [(EXECUTION_PROVIDERS["cuda"], cuda)]
@@ -159,7 +155,7 @@ class Device:
         return options
 
     def engine_folder(self, name: str) -> Path:
-        """Where a model's engines lie: one is good for one architecture and set of versions."""
+        """Return the folder of a model's engines for this architecture and set of versions."""
         gpu = read_gpu(self.device_id)
         parts = (
             f"sm{gpu.arch if gpu else 'unknown'}",
@@ -174,7 +170,7 @@ CPU = Device()
 
 
 def _first_version(*packages: str) -> str:
-    """The version of the first of some packages that is installed."""
+    """Return the version of the first of `packages` that is installed."""
     for package in packages:
         try:
             return version(package)

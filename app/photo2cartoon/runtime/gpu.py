@@ -1,6 +1,7 @@
-"""The GPUs as NVIDIA's management library (NVML) states them: driver, name, memory.
+"""The GPUs as NVIDIA's management library (NVML) reports them: driver, name, memory.
 
-`nvidia-ml-py` comes with the extra `gpu`. Without it, or without a driver, everything here is None.
+`nvidia-ml-py` comes with the extra `gpu`. Without it or without a driver, every answer is None,
+except that the driver's version is also looked for in a file.
 """
 
 import os
@@ -17,10 +18,10 @@ class Gpu:
     """One GPU.
 
     Attributes:
-        name: the maker's, "NVIDIA L4".
-        arch: compute capability, "8.9".
-        used_bytes: memory in use now, by every process on it.
-        total_bytes: memory in all.
+        name: the maker's name for it, such as "NVIDIA L4".
+        arch: compute capability, such as "8.9".
+        used_bytes: memory that all processes together use now.
+        total_bytes: all of its memory.
     """
 
     name: str
@@ -30,7 +31,7 @@ class Gpu:
 
 
 def driver_version() -> str | None:
-    """The NVIDIA driver's version, "580.65.06"; None where there is none."""
+    """Return the NVIDIA driver's version, such as "580.65.06"; None if there is no driver."""
     if nvml := _open():
         return str(nvml.nvmlSystemGetDriverVersion())
     try:
@@ -42,7 +43,7 @@ def driver_version() -> str | None:
 
 
 def count_gpus() -> int | None:
-    """How many GPUs there are; None where NVML cannot be asked."""
+    """Count the GPUs that CUDA may use; None if NVML cannot be asked."""
     if not (nvml := _open()):
         return None
     visible = _visible()
@@ -50,7 +51,7 @@ def count_gpus() -> int | None:
 
 
 def read_gpu(device_id: int) -> Gpu | None:
-    """What there is to say about CUDA's device number `device_id`; None where it is silent."""
+    """Describe CUDA's device number `device_id`; None if it does not answer."""
     if not (nvml := _open()):
         return None
     try:
@@ -64,9 +65,9 @@ def read_gpu(device_id: int) -> Gpu | None:
 
 
 def _open() -> Any | None:
-    """NVML, ready to be asked. Opening it again costs nothing: it counts."""
+    """Open NVML, or return None. Opening it repeatedly costs nothing: it counts its users."""
     try:
-        import pynvml  # noqa: PLC0415 - comes with the extra `gpu` only
+        import pynvml  # noqa: PLC0415 - only the extra `gpu` brings it
     except ImportError:
         return None
     try:
@@ -77,13 +78,16 @@ def _open() -> Any | None:
 
 
 def _visible() -> list[str] | None:
-    """The entries of `CUDA_VISIBLE_DEVICES`, by which CUDA counts; None where it is not set."""
+    """Return the entries of `CUDA_VISIBLE_DEVICES`, by which CUDA counts; None if it is not set."""
     text = os.environ.get("CUDA_VISIBLE_DEVICES")
     return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _find(nvml: Any, device_id: int) -> Any:
-    """NVML's handle of CUDA's device. Several unlike GPUs need `CUDA_DEVICE_ORDER=PCI_BUS_ID`."""
+    """Return NVML's handle of CUDA's device.
+
+    If GPUs of several kinds are installed, both count alike with `CUDA_DEVICE_ORDER=PCI_BUS_ID`.
+    """
     visible = _visible()
     place = str(device_id) if visible is None else visible[device_id]
     if place.isdecimal():

@@ -1,4 +1,4 @@
-"""Network: what runs a model. OnnxNetwork: one verified model on ONNX Runtime."""
+"""`Network`: whatever runs a model. `OnnxNetwork`: one verified model on ONNX Runtime."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -13,8 +13,6 @@ from photo2cartoon.runtime.session import count_nodes, open_session
 from photo2cartoon_models.manifest import ManifestError, Model, TensorContract
 from photo2cartoon_models.preprocess import GOLDEN_TOLERANCE, probe_input, summarise
 
-HALF = b"\n\x04form\x12\x04half"  # metadata of `convert`, as it stands in the file
-
 Array = NDArray[Any]
 
 
@@ -23,27 +21,27 @@ class Network(Protocol):
 
     @property
     def model(self) -> Model:
-        """Its entry in the manifest."""
-
-    @property
-    def precision(self) -> str:
-        """Of its arithmetic: `float32` or `float16`."""
+        """The model's entry in the manifest."""
 
     @property
     def nodes(self) -> Mapping[str, int]:
-        """How many nodes of its graph each execution provider runs."""
+        """How many nodes of the graph each execution provider runs."""
 
     def run(self, batch: Array, ticket: Ticket | None = None) -> list[Array]:
         """Run a batch `(N, ...)` as the contract states it; outputs in the contract's order."""
 
     def place(self, size: int) -> Array | None:
-        """Where to write the next batch of `size`, to save a copy; None where any place will do."""
+        """Return where to write the next batch of `size` to save a copy; None: anywhere."""
 
     def probe(self) -> Array:
         """Return the input of the self test, `(1, ...)`."""
 
     def warm_up(self) -> None:
-        """Run it once and check the answer."""
+        """Run the model once and check the answer.
+
+        Raises:
+            ManifestError: the answer is wrong.
+        """
 
 
 class OnnxNetwork:
@@ -62,36 +60,33 @@ class OnnxNetwork:
 
         Args:
             model: the entry.
-            device: where it shall run.
-            content: the ONNX file, where it is not on the disk.
-            largest: largest batch it will be given.
-            loose: as `open_session` says.
+            device: where it must run.
+            content: the ONNX file's content, if it is not on disk.
+            largest: the largest batch that it will be given.
+            loose: see `open_session`.
 
         Raises:
-            ManifestError: file and entry differ: digest, tensor names, element types or shapes.
-            StartRefused: it does not run on `device`.
+            ManifestError: file and entry differ in digest, tensor names, element types or shapes.
+            StartRefused: the model does not run on `device`.
         """
         self.model = model
         content = model.read_verified() if content is None else content
         name = f"{model.name}-{model.sha256[:12]}"
-        half = HALF in content
-        shapes = _shapes(model, largest, half)
-        self._session = open_session(content, name, device, shapes, loose=loose)
+        self._session = open_session(content, name, device, _shapes(model, largest), loose=loose)
         _check_contract(model.name, model.inputs, self._session.get_inputs())
         _check_contract(model.name, model.outputs, self._session.get_outputs())
         self._output_names = [tensor.name for tensor in model.outputs]
-        self.precision = "float16" if half else "float32"
         self.nodes = count_nodes(self._session, device)
 
     @property
     def session(self) -> onnxruntime.InferenceSession:
-        """For others' code that runs it in its own way (`pipeline.faces.scrfd`)."""
+        """The session itself, for insightface's code (`pipeline.faces.scrfd`)."""
         return self._session
 
     def run(
         self,
         batch: Array,
-        ticket: Ticket | None = None,  # noqa: ARG002 - nothing is waited for here
+        ticket: Ticket | None = None,  # noqa: ARG002 - nothing waits here
     ) -> list[Array]:
         """Run a batch `(N, ...)` as the contract states it; outputs in the contract's order."""
         feed = {self.model.inputs[0].name: batch}
@@ -99,7 +94,7 @@ class OnnxNetwork:
         return outputs
 
     def place(self, size: int) -> Array | None:  # noqa: ARG002
-        """Any will do."""
+        """Return None: any place will do."""
         return None
 
     def probe(self) -> Array:
@@ -108,10 +103,10 @@ class OnnxNetwork:
         return probe_input(contract.shape, contract.layout, contract.range)
 
     def warm_up(self) -> None:
-        """Run the self test: this machine must answer as the one did that wrote the manifest.
+        """Run the self test: this machine must answer like the one that wrote the manifest.
 
         Raises:
-            ManifestError: an output is not finite, is flat, or is not the manifest's.
+            ManifestError: an output is not finite, is flat, or differs from the manifest's.
         """
         golden = self.model.golden or (None,) * len(self.model.outputs)
         answers = zip(self.model.outputs, self.run(self.probe()), golden, strict=True)
@@ -129,13 +124,13 @@ class OnnxNetwork:
                 raise ManifestError(f"{name} is {off * 255:.1f} grey levels off the manifest's")
 
 
-def _shapes(model: Model, largest: int, half: bool) -> Shapes | None:
-    """What TensorRT must know of the input; None where more than the batch is free."""
+def _shapes(model: Model, largest: int) -> Shapes | None:
+    """Return what TensorRT must know of the input; None if more than the batch is free."""
     contract = model.inputs[0]
     rest = [size for size in contract.shape[1:] if isinstance(size, int)]
     if len(rest) < len(contract.shape) - 1:
         return None
-    return Shapes(contract.name, tuple(rest), largest, half)
+    return Shapes(contract.name, tuple(rest), largest, half=model.precision == "float16")
 
 
 def _check_contract(
@@ -157,7 +152,7 @@ def _check_contract(
 
 
 def _shape_fits(stated: tuple[int | str, ...], found: tuple[int | str | None, ...]) -> bool:
-    """Whether fixed sizes are the same, and free ones free, whatever the graph calls them."""
+    """Tell whether fixed sizes agree and free ones are free, whatever the graph calls them."""
     return len(stated) == len(found) and all(
         size == "*" or (size == other if isinstance(size, int) else not isinstance(other, int))
         for size, other in zip(stated, found, strict=True)

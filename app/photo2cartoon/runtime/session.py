@@ -1,8 +1,8 @@
 """Sessions: models on ONNX Runtime, on the device asked for or not at all.
 
-Asked for a provider that fails, ONNX Runtime warns and goes on on the CPU, at the start of a
-session (microsoft/onnxruntime#23372) and in the middle of a run. Both are refused here: what was
-put on a GPU computes there.
+If a provider fails, ONNX Runtime warns and continues on the CPU, both at the start of a session
+(microsoft/onnxruntime#23372) and in the middle of a run. Both are refused here: what was put on a
+GPU computes there.
 """
 
 from collections import Counter
@@ -20,7 +20,7 @@ from photo2cartoon.runtime.checks import (
 )
 from photo2cartoon.runtime.device import Device, Shapes
 
-# What ONNX Runtime itself keeps on the CPU beside a GPU: arithmetic on shapes, a few integers.
+# What ONNX Runtime keeps on the CPU beside a GPU: arithmetic on shapes, which are a few integers.
 SHAPE_OPS = {
     *("Cast", "Concat", "Constant", "ConstantOfShape", "Expand", "Gather", "Identity", "Range"),
     *("Reshape", "Shape", "Size", "Slice", "Split", "Squeeze", "Unsqueeze", "Where"),
@@ -42,15 +42,15 @@ def open_session(
     """Load a model on `device`.
 
     Args:
-        content: the ONNX file.
-        name: of the model, for messages and TensorRT's engines.
-        device: where it shall run.
-        shapes: of its input, for TensorRT.
-        loose: the file states shapes of its outputs that hold at one input size only, as SCRFD's
-            do; ONNX Runtime would warn of every one of every run.
+        content: the ONNX file's content.
+        name: the model's name, for messages and TensorRT's engines.
+        device: where it must run.
+        shapes: its input's sizes, for TensorRT.
+        loose: whether the file states output shapes that hold at one input size only, as SCRFD's
+            do; ONNX Runtime would warn about each of them at every run.
 
     Raises:
-        StartRefused: it would not run there, or not all of its arithmetic would.
+        StartRefused: the model, or some of its arithmetic, would not run there.
     """
     if device.on_gpu:
         preload_libraries()
@@ -72,10 +72,10 @@ def open_session(
 
 
 def check_placement(session: onnxruntime.InferenceSession, name: str, device: Device) -> None:
-    """Hold a session to a GPU.
+    """Check that a session computes on the GPU.
 
     Raises:
-        StartRefused: it lies elsewhere, or some of its arithmetic does.
+        StartRefused: it, or some of its arithmetic, is placed elsewhere.
     """
     wanted, found = device.execution_provider, session.get_providers()
     if wanted not in found:
@@ -90,9 +90,10 @@ def check_placement(session: onnxruntime.InferenceSession, name: str, device: De
 
 
 def count_nodes(session: onnxruntime.InferenceSession, device: Device) -> Counter[str]:
-    """How many nodes of a session's graph each execution provider runs.
+    """Count the nodes of a session's graph that each execution provider runs.
 
-    Beside a GPU the CPU's arithmetic on shapes is left out: what is counted there is amiss.
+    Beside a GPU, the CPU's arithmetic on shapes is left out, so that any node counted for the CPU
+    is one too many.
     """
     return Counter(
         ep for ep, op in _placed(session) if not (device.on_gpu and ep == CPU and op in SHAPE_OPS)
@@ -100,14 +101,14 @@ def count_nodes(session: onnxruntime.InferenceSession, device: Device) -> Counte
 
 
 def _placed(session: onnxruntime.InferenceSession) -> Iterator[tuple[str, str]]:
-    """Provider and operator of each node."""
+    """Yield the provider and the operator of each node."""
     for part in session.get_provider_graph_assignment_info():
         for node in part.get_nodes():
             yield part.ep_name, node.op_type
 
 
 def _make_engine_folder(name: str, device: Device) -> None:
-    if find_spec("tensorrt"):  # NVIDIA's wheel: importing it loads the libraries that come with it
+    if find_spec("tensorrt"):  # NVIDIA's wheel: importing it loads the libraries in it
         import_module("tensorrt")
     folder = device.engine_folder(name)
     try:
@@ -117,10 +118,10 @@ def _make_engine_folder(name: str, device: Device) -> None:
 
 
 def _options(device: Device, loose: bool) -> onnxruntime.SessionOptions:
-    """One thread a run: the service runs many photos side by side on the same cores.
+    """Return options with one thread per run: many photos run side by side on the same cores.
 
-    Threads inside a run would only fight over them, and ONNX Runtime does not see a container's
-    CPU quota.
+    Threads inside a run would only compete for the cores, and ONNX Runtime does not see a
+    container's CPU quota.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -128,7 +129,7 @@ def _options(device: Device, loose: bool) -> onnxruntime.SessionOptions:
     if loose:
         options.log_severity_level = ERRORS
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # Planned reuse of buffers moves activations to colder memory: without it the generators run
+    # Planned reuse of buffers moves activations to colder memory. Without it, the generators run
     # 1.07 to 1.12 times as fast on a CPU and take less memory (docs/benchmarks.md).
     options.enable_mem_reuse = device.on_gpu
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
@@ -136,5 +137,5 @@ def _options(device: Device, loose: bool) -> onnxruntime.SessionOptions:
 
 
 def _refusal(name: str, what: str) -> StartRefused:
-    remedy = "photo2cartoon doctor says more; P2C_PROVIDER=cpu does without a GPU"
+    remedy = "run photo2cartoon doctor for details, or set P2C_PROVIDER=cpu to do without a GPU"
     return StartRefused(Finding(f"model {name}: {what}", remedy))

@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line, on stderr. Never image data, file names or header values."""
+"""Logs: one JSON object per line, on stderr; never image data, file names or header values."""
 
 import json
 import logging
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class JsonFormatter(logging.Formatter):
-    """Time, level, event, and what the call gave as `extra={"fields": {...}}`."""
+    """Writes time, level, logger, event, and what the call gave as `extra={"fields": {...}}`."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -24,10 +24,8 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure_logs(level: str) -> None:
-    """Send every logger's lines to stderr as JSON, from `level` up."""
+    """Send the lines of every logger to stderr as JSON, from `level` up."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
-    logging.captureWarnings(
-        capture=True
-    )  # libraries' warnings too, not bare text between the lines
+    logging.captureWarnings(capture=True)  # or libraries' warnings stand as text between the lines
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

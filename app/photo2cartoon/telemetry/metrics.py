@@ -1,8 +1,8 @@
 """Metrics: what Prometheus is told (`GET /metrics`).
 
-Two kinds: what happens once is counted where it happens (`Metrics.request`, `Metrics.photo`); what
-is there is read from the engine when Prometheus asks. One process, one registry, children made
-once; every label has a closed set of values, all of them there from the start, so that `rate()`
+There are two kinds: events are counted where they happen (`Metrics.request`, `Metrics.photo`), and
+the state of the engine is read when Prometheus asks. One process has one registry, whose children
+are made once; every label has a closed set of values, each present from the start, so that `rate()`
 sees the first event too. Probes and `/metrics` itself are not counted.
 """
 
@@ -34,21 +34,21 @@ from photo2cartoon.runtime.batcher import BUCKETS, Batcher
 from photo2cartoon.runtime.gpu import read_gpu
 
 PHOTO_ROUTES = ("/cartoonize", "/cartoonize/batch")
-OTHER = "other"  # every address that is none of ours: never the caller's text
+OTHER = "other"  # every address that is not ours: never the caller's text
 UNCOUNTED = ("/livez", "/readyz", "/metrics")
-CLIENT_LEFT = 499  # nginx's code, in log and metrics only: nobody is there to be answered
+CLIENT_LEFT = 499  # nginx's code, in log and metrics only: nobody is left to answer
 STATUSES = sorted({200, 304, CLIENT_LEFT, *(kind.status for kind in Problem.__subclasses__())})
 CODES = sorted(kind.code for kind in Problem.__subclasses__())
 SHED = ("overloaded", "would_be_late", "draining", "deadline_passed", "upload_timeout")
 SCALES = (1, 2, 4, 8)
-# 1 ms to 19 s, each 1.6 times the last: a quantile is within a quarter of the truth.
+# 1 ms to 19 s, each 1.6 times the last, so that a quantile is off by a quarter at most.
 TIME_BUCKETS = tuple(round(0.001 * 1.6**k, 6) for k in range(22))
 FACE_BUCKETS = (0, 1, 2, 3, 5, 10, 20)
 LAG_EVERY_S = 0.5
 
 
 def outcome_of(status: int) -> str:
-    """Say in one word whose fault it is: `ok`, `client`, `left`, `shed` or `server`."""
+    """Return in one word how a request ended: `ok`, `client`, `left`, `shed` or `server`."""
     if status == CLIENT_LEFT:
         return "left"
     if status in (408, 503, 504):
@@ -57,7 +57,7 @@ def outcome_of(status: int) -> str:
 
 
 class Metrics:
-    """The registry of one application, and its counters' children."""
+    """The registry of one application, and the children of its counters."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -65,17 +65,19 @@ class Metrics:
             collector(registry=self.registry)
         requests = Counter(
             "p2c_requests",
-            "Requests, but for probes.",
+            "Requests, except for probes.",
             ("route", "code", "outcome"),
             registry=self.registry,
         )
         durations = self._histogram(
             "p2c_request_duration_seconds",
-            "From the head of a request to the end.",
+            "From the head of a request to its end.",
             "route",
             "outcome",
         )
-        stages = self._histogram("p2c_stage_duration_seconds", "Of one photo.", "stage")
+        stages = self._histogram(
+            "p2c_stage_duration_seconds", "Time of one photo in a stage.", "stage"
+        )
         errors = Counter("p2c_errors", "Problems, by code.", ("code",), registry=self.registry)
         shed = Counter(
             "p2c_shed",
@@ -96,7 +98,7 @@ class Metrics:
             "p2c_faces", "Faces found in a photo.", buckets=FACE_BUCKETS, registry=self.registry
         )
         self.lag = self._histogram(
-            "p2c_event_loop_lag_seconds", "How late the event loop gets to what is due."
+            "p2c_event_loop_lag_seconds", "How late the event loop runs what is due."
         )
         self._requests = {
             (route, status): requests.labels(route, str(status), outcome_of(status))
@@ -118,7 +120,7 @@ class Metrics:
         return Histogram(name, text, labels, buckets=TIME_BUCKETS, registry=self.registry)
 
     def request(self, route: str | None, status: int, seconds: float) -> None:
-        """Count one request: its route's path, the status of its answer, how long it took."""
+        """Count one request by the path of its route, its status, and its duration, s."""
         if route in UNCOUNTED:
             return
         known = route if route in PHOTO_ROUTES else OTHER
@@ -127,7 +129,7 @@ class Metrics:
             self._durations[known, outcome_of(status)].observe(seconds)
 
     def problem(self, code: str) -> None:
-        """Count one problem, of a request or of one photo of several."""
+        """Count one problem, of a request or of one photo of a batch."""
         self._errors[code].inc()
         if child := self._shed.get(code):
             child.inc()
@@ -137,7 +139,7 @@ class Metrics:
         self._cancelled[at].inc()
 
     def photo(self, ticket: Ticket) -> None:
-        """Count what a photo's ticket says: the stages' times, faces, decode scale."""
+        """Count what the ticket of a photo says: times of the stages, faces, scale of decoding."""
         for stage, seconds in ticket.seconds.items():
             self._stages[stage].observe(seconds)
         if (faces := ticket.facts.get("faces")) is not None:
@@ -146,11 +148,11 @@ class Metrics:
             child.inc()
 
     def watch(self, engine: Engine) -> None:
-        """Read `engine` from now on."""
+        """Report the state of `engine` from now on."""
         self.registry.register(EngineCollector(engine))
 
     async def watch_loop(self) -> None:
-        """Measure the event loop's lag, for ever."""
+        """Measure the lag of the event loop until cancelled."""
         while True:
             due = time.perf_counter() + LAG_EVERY_S
             await asyncio.sleep(LAG_EVERY_S)
@@ -158,13 +160,13 @@ class Metrics:
 
 
 class EngineCollector(Collector):
-    """What the engine is and does at this moment."""
+    """Reads the state of the engine whenever Prometheus asks."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
 
     def collect(self) -> Iterator[Metric]:
-        """Read it."""
+        """Yield every metric of the engine, as it is at this moment."""
         yield from self._load()
         yield from self._models()
         yield from self._batches()
@@ -174,15 +176,15 @@ class EngineCollector(Collector):
         lanes, engine = self.engine.lanes, self.engine
         for name, text, value in (
             ("p2c_queue_depth", "Photos that wait for a lane.", lanes.waiting),
-            ("p2c_queue_limit", "Most photos that may wait.", lanes.max_queue),
+            ("p2c_queue_limit", "Largest number of photos that may wait.", lanes.max_queue),
             (
                 "p2c_queue_wait_predicted_seconds",
-                "How long a photo that came now would wait.",
+                "How long a photo that arrived now would wait.",
                 lanes.predicted_wait_s,
             ),
             ("p2c_inflight", "Photos on a lane.", lanes.running),
-            ("p2c_lanes", "Photos that are worked on at the same time at most.", lanes.threads),
-            ("p2c_body_bytes", "Bytes of all bodies at hand.", engine.body_bytes),
+            ("p2c_lanes", "Largest number of photos worked on at once.", lanes.threads),
+            ("p2c_body_bytes", "Bytes held for request bodies.", engine.held_bytes),
             ("p2c_alive", "1 while every thread that works is alive.", engine.alive),
             ("p2c_ready", "1 while the service takes work.", engine.alive and not engine.draining),
         ):
@@ -212,7 +214,7 @@ class EngineCollector(Collector):
         )
         for network in self.engine.pipeline.networks:
             model = network.model
-            labels = (model.name, model.role, model.sha256[:12], network.precision)
+            labels = (model.name, model.role, model.sha256[:12], model.precision)
             info.add_metric(labels, 1)
             for provider, count in network.nodes.items():
                 nodes.add_metric((model.name, provider), count)
@@ -245,14 +247,14 @@ class EngineCollector(Collector):
         if not gpu:
             return
         for name, text, value in (
-            ("p2c_gpu_memory_used_bytes", "Of the GPU, by every process on it.", gpu.used_bytes),
-            ("p2c_gpu_memory_bytes", "Of the GPU in all.", gpu.total_bytes),
+            ("p2c_gpu_memory_used_bytes", "Memory in use on the GPU.", gpu.used_bytes),
+            ("p2c_gpu_memory_bytes", "Memory of the GPU.", gpu.total_bytes),
         ):
             yield GaugeMetricFamily(name, text, float(value))
 
 
 def _cumulate(batcher: Batcher) -> tuple[Any, float]:
-    """Prometheus' cumulative buckets, and the sum, of a batcher's sizes."""
+    """Return Prometheus' cumulative buckets, and the sum, of the sizes of a batcher's batches."""
     bounds = [bucket for bucket in BUCKETS if bucket <= batcher.buckets[-1]]
     counts = [
         (str(float(bound)), sum(n for size, n in batcher.sizes.items() if size <= bound))

@@ -28,7 +28,7 @@ def tracing_is_on() -> bool:
 
 
 def telemetry() -> TelemetryConfig:
-    """What FastAPI's own telemetry does: traces; metrics are Prometheus' (`telemetry.metrics`)."""
+    """Return what FastAPI's own telemetry should do: traces alone, as `metrics` has the rest."""
     return {
         "auto_configure": tracing_is_on(),
         "tracing": tracing_is_on(),
@@ -40,25 +40,25 @@ def telemetry() -> TelemetryConfig:
 
 
 def is_untraced(scope: MutableMapping[str, Any]) -> bool:
-    """Probes and scrapes would drown everything else."""
+    """Whether a request is a probe or a scrape: their traces would hide all others."""
     return scope["path"] in UNTRACED
 
 
 def trace_headers() -> dict[str, str]:
-    """Return `traceparent` of the request that is being answered; nothing where tracing is off."""
+    """Return the `traceparent` of the request under way; nothing if tracing is off."""
     headers: dict[str, str] = {}
     propagate.inject(headers)
     return headers
 
 
 def trace_id() -> str | None:
-    """Return the trace's id for a log line, 32 hex digits."""
+    """Return the id of the trace for a log line, 32 hex digits; None if tracing is off."""
     span = trace.get_current_span().get_span_context()
     return f"{span.trace_id:032x}" if span.is_valid else None
 
 
 class TracedTicket(Ticket):
-    """A ticket whose stages are spans. Lanes are other threads: it brings the request's context."""
+    """A ticket whose stages are spans. Lanes are other threads, so it carries the trace along."""
 
     def __init__(self, timeout_s: float | None = None) -> None:
         super().__init__(timeout_s)
@@ -70,7 +70,7 @@ class TracedTicket(Ticket):
             yield
 
     def add(self, stage: Stage, seconds: float) -> None:
-        if stage is Stage.QUEUE:  # the one stage that is only known when it is over
+        if stage is Stage.QUEUE:  # the one stage that is known only once it is over
             start = time.time_ns() - round(seconds * 1e9)
             tracer.start_span(stage, self._context, start_time=start).end()
         super().add(stage, seconds)

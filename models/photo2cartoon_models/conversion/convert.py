@@ -1,21 +1,23 @@
-"""Turn weights that people have into one ONNX file: `photo2cartoon convert IN OUT.onnx`.
+"""Turn weights that people have into an ONNX file: `photo2cartoon convert IN OUT.onnx`.
 
-IN is any file that `readers.weights` reads. OUT has a free batch and one of four forms:
+IN is any file that `readers.weights` reads. OUT.onnx has a free batch and one of four forms:
 
     optimised   float32, the rewrites of `conversion.optimize`; what the service wants on a CPU
     plain       float32, layer by layer
     pixels      optimised, with uint8 RGBA in and uint8 RGB out (`conversion.pixels`)
     half        float16 convolutions, for GPUs (`conversion.half`)
 
-It is written only if it draws what the network draws, as closely as its form allows.
+It is written only if it draws what the network draws, as closely as its form allows. OUT.json
+beside it is its entry, as `manifest.load_model` reads it: digest, precision, inputs and outputs,
+and what is known of its origin, so that none of this has to be guessed.
 """
 
-import argparse
-import sys
-from dataclasses import dataclass, field
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import onnx
 import torch
@@ -27,29 +29,33 @@ from photo2cartoon_models.conversion.export import (
     export_onnx,
     parity,
     run_onnx,
-    write_checked,
+    serialise_checked,
 )
 from photo2cartoon_models.conversion.optimize import FastGenerator
+from photo2cartoon_models.files import write_together
+from photo2cartoon_models.manifest import TensorContract
 from photo2cartoon_models.networks.generator import Generator
 from photo2cartoon_models.networks.lite import LiteGenerator
 from photo2cartoon_models.networks.picture import Picture
 from photo2cartoon_models.readers.onnx_weights import static_side
-from photo2cartoon_models.readers.weights import NET, Checkpoint, read_checkpoint
+from photo2cartoon_models.readers.weights import NET, GeneratorWeights, read_weights
 from photo2cartoon_models.readers.weights_error import WeightsError
 
 Form = Literal["optimised", "plain", "pixels", "half"]
 UNKNOWN = "not stated"
+NAMES = ("input", "output")
 LARGEST_SIDE = 1024  # px, of an ONNX file that is run to be compared
 NETWORK_VERSION = "1"  # raised when the same weights would give another picture
 
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """What the file says about itself; metadata of the ONNX file."""
+    """What the files say about their origin: OUT.json, and the metadata of OUT.onnx."""
 
     name: str
     source: str = UNKNOWN
     licence: str = UNKNOWN
+    style: str = "-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +66,7 @@ class Conversion:
     allowed (half).
     """
 
-    checkpoint: Checkpoint
+    weights: GeneratorWeights
     distance: float
     notes: list[str] = field(default_factory=list)
 
@@ -78,27 +84,34 @@ def convert(
 
     Args:
         source: weights in any known format.
-        target: the ONNX file to write.
-        provenance: goes into the file's metadata.
-        net: which network, where `source` holds several.
-        side: of the pictures, px; fixed in the file.
+        target: the ONNX file to write; its entry goes beside it, with the suffix .json.
+        provenance: what to state about the origin.
+        net: which network, if `source` holds several.
+        side: side of the pictures, px; fixed in the file.
         form: see the head of this file.
 
     Raises:
-        WeightsError: `source` is refused, or the result is too far from it. Nothing is written.
+        WeightsError: `source` is refused, the result is too far from it, or a file cannot be
+            written. Both files are written, or none.
     """
-    checkpoint = read_checkpoint(source, net)
-    if not checkpoint.light and side != checkpoint.img_size:
-        raise WeightsError(f"the full variant works at {checkpoint.img_size} px only, not {side}")
-    reference = Picture(checkpoint.generator()).eval()
-    notes = [*checkpoint.notes, *_check_source(source, reference)]
-    metadata = _metadata(checkpoint, provenance, form)
-    model = _export(checkpoint.generator(), form, side, metadata)
+    weights = read_weights(source, net)
+    if not weights.light and side != weights.img_size:
+        raise WeightsError(f"the full variant works at {weights.img_size} px only, not {side}")
+    reference = Picture(weights.generator()).eval()
+    notes = [*weights.notes, *_check_source(source, reference)]
+    metadata = _metadata(weights, provenance, form)
+    model = _export(weights.generator(), form, side, metadata)
     measure, tolerance = MEASURES.get(form, (parity, TOLERANCE))
-    distance = write_checked(
-        model, target, lambda content: measure(content, reference, side), tolerance
+    content, distance = serialise_checked(
+        model, lambda content: measure(content, reference, side), tolerance
     )
-    return Conversion(checkpoint, distance, notes)
+    entry = _describe_file(content, target.name, provenance, form, side)
+    text = json.dumps(entry, indent=2, ensure_ascii=False) + "\n"
+    try:
+        write_together({target: content, target.with_suffix(".json"): text.encode()})
+    except OSError as error:
+        raise WeightsError(f"cannot write {target}: {error.strerror}") from error
+    return Conversion(weights, distance, notes)
 
 
 MEASURES = {"pixels": (pixels.pixel_distance, pixels.TOLERANCE), "half": (half.half_distance, 1.0)}
@@ -107,7 +120,7 @@ MEASURES = {"pixels": (pixels.pixel_distance, pixels.TOLERANCE), "half": (half.h
 def _export(
     generator: Generator | LiteGenerator, form: Form, side: int, metadata: dict[str, str]
 ) -> onnx.ModelProto:
-    names, example = ("input", "output"), torch.zeros(2, 3, side, side)
+    names, example = NAMES, torch.zeros(2, 3, side, side)
     net: nn.Module
     if form == "half":
         net = Picture(half.halved(generator))
@@ -121,25 +134,59 @@ def _export(
     return export_onnx(net.eval(), example, names, metadata)
 
 
-def _metadata(checkpoint: Checkpoint, provenance: Provenance, form: Form) -> dict[str, str]:
+def _metadata(weights: GeneratorWeights, provenance: Provenance, form: Form) -> dict[str, str]:
     return {
         "name": provenance.name,
         "source": provenance.source,
         "licence": provenance.licence,
-        "checkpoint_sha256": checkpoint.sha256,
-        "checkpoint_format": checkpoint.format,
-        "network": _describe(checkpoint),
+        "checkpoint_sha256": weights.sha256,
+        "checkpoint_format": weights.format,
+        "network": _describe(weights),
         "network_version": NETWORK_VERSION,
         "form": form,
-        "made_by": f"python -m photo2cartoon_models.conversion.convert, torch {version('torch')}",
+        "made_by": _made_by(),
     }
 
 
-def _describe(checkpoint: Checkpoint) -> str:
-    if checkpoint.network == "lite":
-        return f"light generator, ngf {checkpoint.ngf}, {checkpoint.n_blocks} blocks"
-    variant = "light" if checkpoint.light else f"full at {checkpoint.img_size} px"
-    return f"photo2cartoon generator, ngf {checkpoint.ngf}, {variant}"
+def _made_by() -> str:
+    return f"photo2cartoon convert, torch {version('torch')}"
+
+
+def _describe_file(
+    content: bytes, file: str, provenance: Provenance, form: Form, side: int
+) -> dict[str, Any]:
+    """Return the entry of the ONNX file `content`, with the keys of an entry of the manifest."""
+    if form == "pixels":
+        (image, cartoon), shape = pixels.NAMES, ("N", side, side)
+        meaning = "aligned portrait; alpha is its matte"
+        taken = TensorContract(image, "uint8", (*shape, 4), "NHWC", "RGB", (0, 255), meaning)
+        given = replace(taken, name=cartoon, shape=(*shape, 3), meaning="cartoon on white")
+    else:
+        meaning = "aligned portrait on white"
+        size = ("N", 3, side, side)
+        taken = TensorContract(NAMES[0], "float32", size, "NCHW", "RGB", (-1, 1), meaning)
+        given = replace(taken, name=NAMES[1], meaning="cartoon; valid where the matte is 1")
+    return {
+        "name": provenance.name,
+        "role": "generator",
+        "style": provenance.style,
+        "file": file,
+        "precision": "float16" if form == "half" else "float32",
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "bytes": len(content),
+        "licence": provenance.licence,
+        "source": provenance.source,
+        "made_by": _made_by(),
+        "inputs": [asdict(taken)],
+        "outputs": [asdict(given)],
+    }
+
+
+def _describe(weights: GeneratorWeights) -> str:
+    if weights.network == "lite":
+        return f"light generator, ngf {weights.ngf}, {weights.n_blocks} blocks"
+    variant = "light" if weights.light else f"full at {weights.img_size} px"
+    return f"photo2cartoon generator, ngf {weights.ngf}, {variant}"
 
 
 @torch.no_grad()
@@ -170,53 +217,11 @@ def _check_source(source: Path, reference: Picture) -> list[str]:
     return [f"the network differs from the ONNX file it came from by {distance:.1e}"]
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; exit code 0 converted, 2 refused."""
-    parser = argparse.ArgumentParser(
-        prog="python -m photo2cartoon_models.conversion.convert",
-        description="Turn photo2cartoon weights into an ONNX file.",
-    )
-    parser.add_argument("source", type=Path, metavar="IN", help=".pt, .onnx or .pdparams")
-    parser.add_argument("target", type=Path, metavar="OUT.onnx")
-    parser.add_argument(
-        "--net", default=NET, help="which of several networks (default: %(default)s)"
-    )
-    parser.add_argument("--size", type=int, default=256, help="px (default: %(default)s)")
-    parser.add_argument(
-        "--optimize",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="rewrite the network for speed (default: yes)",
-    )
-    parser.add_argument("--pixels", action="store_true", help="uint8 RGBA in, uint8 RGB out")
-    parser.add_argument("--half", action="store_true", help="float16 convolutions, for GPUs")
-    parser.add_argument("--name", default="", help="metadata (default: name of OUT)")
-    parser.add_argument("--source-text", default=UNKNOWN, metavar="TEXT", help="metadata")
-    parser.add_argument("--licence", default=UNKNOWN, help="metadata")
-    options = parser.parse_args(arguments)
-    name = options.name or options.target.stem
-    provenance = Provenance(name, options.source_text, options.licence)
-    try:
-        done = convert(
-            options.source,
-            options.target,
-            provenance,
-            net=options.net,
-            side=options.size,
-            form=choose_form(options.optimize, options.pixels, options.half),
-        )
-    except WeightsError as error:
-        print(f"{options.source}: {error}", file=sys.stderr)  # noqa: T201 - a command line
-        return 2
-    print(report(done, options.target))  # noqa: T201
-    return 0
-
-
 def choose_form(optimize: bool, pixels: bool, half: bool) -> Form:
-    """The form that the switches of a command line ask for.
+    """Return the form that the switches of the command ask for.
 
     Raises:
-        WeightsError: they ask for two.
+        WeightsError: they ask for two forms.
     """
     if pixels + half + (not optimize) > 1:
         raise WeightsError("--pixels, --half and --no-optimize exclude each other")
@@ -224,12 +229,9 @@ def choose_form(optimize: bool, pixels: bool, half: bool) -> Form:
 
 
 def report(done: Conversion, target: Path) -> str:
-    """One line per fact about a conversion, for people."""
-    lines = [f"read: {done.checkpoint.format}, sha256 {done.checkpoint.sha256}"]
+    """Describe a conversion for people, one fact in each line."""
+    lines = [f"read: {done.weights.format}, sha256 {done.weights.sha256}"]
     lines += [f"note: {note}" for note in done.notes]
     lines.append(f"wrote {target}; it differs from the network by {done.distance:.1e}")
+    lines.append(f"wrote {target.with_suffix('.json')}, its entry")
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

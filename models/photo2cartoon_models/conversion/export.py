@@ -1,4 +1,4 @@
-"""Write a generator as ONNX, and prove that the file draws what the network draws.
+"""Export a generator as ONNX, and prove that the file draws what the network draws.
 
 One input and one output, named as in minivision's published file, but with a free batch:
 
@@ -12,7 +12,6 @@ normalisation behind a reflection pad with a free batch.
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -144,22 +143,21 @@ def _noise(batch: int, side: int) -> Array:
     return rng.uniform(-1, 1, (batch, 3, side, side)).astype(np.float32)
 
 
-def write_checked(
-    model: onnx.ModelProto, target: Path, measure: Callable[[bytes], float], tolerance: float
-) -> float:
-    """Write `model` to `target` if it is close enough to what it was made of.
+def serialise_checked(
+    model: onnx.ModelProto, measure: Callable[[bytes], float], tolerance: float
+) -> tuple[bytes, float]:
+    """Return `model` as a file, if it is close enough to what it was made of.
 
     Args:
-        model: not serialised yet.
-        target: where to.
-        measure: tells how far the serialised model is off.
-        tolerance: how far it may be.
+        model: what was exported.
+        measure: tells how far the file is off.
+        tolerance: how far it may be off.
 
     Returns:
-        The distance measured.
+        The content of the file and the distance that was measured.
 
     Raises:
-        WeightsError: it is too far off, and no file was written; or the file cannot be written.
+        WeightsError: it is too far off.
     """
     content = model.SerializeToString()
     distance = measure(content)
@@ -168,10 +166,4 @@ def write_checked(
             f"the ONNX file would differ from the network by {distance:.2g}, allowed is "
             f"{tolerance:.2g}; nothing was written"
         )
-    part = target.with_name(target.name + ".part")
-    try:
-        part.write_bytes(content)
-        part.replace(target)
-    except OSError as error:
-        raise WeightsError(f"cannot write {target}: {error.strerror}") from error
-    return distance
+    return content, distance

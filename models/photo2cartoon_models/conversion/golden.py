@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
+from photo2cartoon_models.files import write_file
 from photo2cartoon_models.manifest import MANIFEST_PATH, load_manifest
 from photo2cartoon_models.preprocess import probe_input, summarise
 
@@ -38,7 +39,7 @@ def write_golden(path: Path = MANIFEST_PATH) -> None:
         entry["golden"] = [np.round(summarise(output), DIGITS).tolist() for output in outputs]
     text = json.dumps(manifest, indent=2, ensure_ascii=False)
     text = re.sub(NUMBERS, lambda found: " ".join(found[0].split()), text)
-    path.write_text(text + "\n", encoding="utf-8")
+    write_file(path, (text + "\n").encode())
 
 
 if __name__ == "__main__":

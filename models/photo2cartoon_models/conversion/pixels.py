@@ -37,7 +37,7 @@ class PixelGenerator(nn.Module):
 
 
 def _on_white(colours: Tensor, alpha: Tensor) -> Tensor:
-    """`preprocess.composite` in 0..255, truncated, but still float32."""
+    """`preprocess.composite` in a graph: in 0..255, truncated, but still float32."""
     return (colours * alpha + 255 * (1 - alpha)).floor()
 
 
@@ -65,7 +65,7 @@ def pixel_distance(content: bytes, net: nn.Module, side: int) -> float:
 
 def draw(rgba: NDArray[np.uint8], net: nn.Module) -> NDArray[np.uint8]:
     """One portrait (S, S, 4) through `preprocess` and a torch network: (S, S, 3) uint8."""
-    alpha = rgba[:, :, 3].astype(np.float32) / np.float32(255)
+    alpha = rgba[:, :, 3]
     photo = to_tensor(composite(rgba[:, :, :3], alpha))
     output = net(torch.from_numpy(photo)[None])[0].numpy()
     return composite(to_image(output), alpha)

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from photo2cartoon_models.evaluation import measures
+from photo2cartoon_models.evaluation.feature_network import NAME, FeatureNetwork
 from photo2cartoon_models.evaluation.identity import Identity, IdentityNetwork
-from photo2cartoon_models.evaluation.judge import NAME, Judge
 from photo2cartoon_models.evaluation.measures import Resampled
 from photo2cartoon_models.evaluation.pictures import (
     EvaluationError,
@@ -32,6 +32,7 @@ from photo2cartoon_models.evaluation.pictures import (
 )
 from photo2cartoon_models.evaluation.report import write_html
 from photo2cartoon_models.evaluation.sheet import write_sheet
+from photo2cartoon_models.files import write_file
 
 Report = dict[str, Any]
 
@@ -84,22 +85,22 @@ def evaluate(request: Request, progress: Progress) -> Report:
     photos, pairs = inputs.photos, inputs.pairs
     for chosen, what in ((photos, "drawing photos"), (pairs, "drawing pairs")):
         draw_all(inputs.generator, chosen, what, progress)
-    judge = Judge(progress)
+    network = FeatureNetwork(progress)
     seen = _look(inputs.network, photos, pairs, progress) if inputs.network else {}
     distances = seen["photos"].distances.tolist() if seen else None
     report = {
         "model": {"file": inputs.generator.name, "sha256": inputs.generator.sha256},
         "counts": {"photos": len(photos), "pairs": len(pairs), "drawings": len(inputs.drawings)},
         "interval": {"percent": 95, "resamples": measures.RESAMPLES, "seed": measures.SEED},
-        "kid": {"network": NAME, "rows": _kid_rows(judge, inputs)},
+        "kid": {"network": NAME, "rows": _kid_rows(network, inputs)},
         "identity": _identity(inputs.network, seen) if inputs.network else None,
-        "pairs": _pair_rows(judge, pairs),
+        "pairs": _pair_rows(network, pairs),
         "groups": _groups(photos, distances),
     }
     sheet = request.out / "sheet.png"
     write_sheet(sheet, photos, pairs, distances)
     text = json.dumps(report, indent=2)
-    (request.out / "report.json").write_text(text + "\n", encoding="utf-8")
+    write_file(request.out / "report.json", (text + "\n").encode())
     write_html(request.out / "report.html", report, sheet)
     return report
 
@@ -134,14 +135,14 @@ def _row(what: str, figure: Resampled) -> Report:
     return {"what": what, **asdict(figure.estimate())}
 
 
-def _kid_rows(judge: Judge, inputs: Inputs) -> list[Report]:
+def _kid_rows(network: FeatureNetwork, inputs: Inputs) -> list[Report]:
     """The model's cartoons beside what they were drawn from, which is what they must beat."""
     paths, photos, pairs = inputs.drawings, inputs.photos, inputs.pairs
-    drawn = judge.pool((read_drawing(path) for path in paths), len(paths), "drawings")
+    drawn = network.pool((read_drawing(path) for path in paths), len(paths), "drawings")
 
     def kid(what: str, chosen: list[Photo], read: Callable[[Photo], Image]) -> Resampled:
         pictures = (read(photo) for photo in chosen)
-        return measures.kid(judge.pool(pictures, len(chosen), what), drawn)
+        return measures.kid(network.pool(pictures, len(chosen), what), drawn)
 
     rows = [
         _row("photos: before", kid("photos", photos, Photo.read_photo)),
@@ -189,12 +190,12 @@ def _identity(network: IdentityNetwork, seen: dict[str, Identity]) -> Report:
     return {"network": {"file": network.name, "sha256": network.sha256}, "rows": rows}
 
 
-def _pair_rows(judge: Judge, pairs: list[Photo]) -> list[Report]:
+def _pair_rows(network: FeatureNetwork, pairs: list[Photo]) -> list[Report]:
     """How far this model's cartoons are from those the pairs came with."""
     if not pairs:
         return []
     both = [(pair.read_cartoon(), pair.read_original()) for pair in pairs]
-    features = judge.distances((a for a, _ in both), (b for _, b in both))
+    features = network.distances((a for a, _ in both), (b for _, b in both))
     return [
         _row("pixels", measures.mean(measures.pixel_distance(*pair) for pair in both)),
         _row("pixels, blurred", measures.mean(measures.blurred_distance(*pair) for pair in both)),

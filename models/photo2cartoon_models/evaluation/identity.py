@@ -1,9 +1,9 @@
 """Who is on a portrait, said by a network that no loss has used.
 
 The Face ID loss takes dlib's network (`training.face_id`). PyPI's `face-recognition-models` holds
-the same one, so it may not judge here. MobileFaceNet may: another architecture, trained by others,
-with another loss, on other pictures. Any network of ArcFace's kind does, as ONNX or TensorFlow
-Lite: one input of square RGB pictures, one output, a vector for each.
+the same one, so it must not measure here. MobileFaceNet may: another architecture, trained by
+others, with another loss, on other pictures. Any network of ArcFace's kind does, as ONNX or
+TensorFlow Lite: one input of square RGB pictures, one output, a vector for each.
 """
 
 import hashlib

@@ -6,6 +6,8 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from photo2cartoon_models.files import write_file
+
 TEMPLATE = Path(__file__).with_name("report.html")
 
 
@@ -16,4 +18,4 @@ def write_html(path: Path, report: dict[str, Any], sheet: Path) -> None:
     )
     picture = base64.b64encode(sheet.read_bytes()).decode()
     page = environment.get_template(TEMPLATE.name).render(report, sheet=picture)
-    path.write_text(page, encoding="utf-8")
+    write_file(path, page.encode())

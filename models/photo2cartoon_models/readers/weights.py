@@ -44,19 +44,19 @@ LISTED = 5  # names in an error message
 
 
 @dataclass(frozen=True, slots=True)
-class Checkpoint:
+class GeneratorWeights:
     """Weights that fit.
 
     Attributes:
         network: photo2cartoon's own, or the light one.
-        weights: minivision's name -> float32 array, complete for `Generator(ngf, img_size, light)`;
+        tensors: minivision's name -> float32 array, complete for `Generator(ngf, img_size, light)`;
             of the light network its own names, complete for `LiteGenerator(ngf, n_blocks)`.
         format: which of the files it was, in words.
         sha256: of the file.
         notes: what was left out or filled in, one sentence each.
     """
 
-    weights: dict[str, Array]
+    tensors: dict[str, Array]
     ngf: int
     img_size: int
     light: bool
@@ -73,11 +73,11 @@ class Checkpoint:
             net = LiteGenerator(self.ngf, self.n_blocks)
         else:
             net = Generator(self.ngf, self.img_size, self.light)
-        net.load_state_dict({name: torch.tensor(w) for name, w in self.weights.items()})
+        net.load_state_dict({name: torch.tensor(w) for name, w in self.tensors.items()})
         return net.eval()
 
 
-def read_checkpoint(path: Path, net: str = NET) -> Checkpoint:
+def read_weights(path: Path, net: str = NET) -> GeneratorWeights:
     """Read the weights of one generator.
 
     Args:
@@ -108,17 +108,19 @@ def read_checkpoint(path: Path, net: str = NET) -> Checkpoint:
     ngf, img_size, light = _variant(weights)
     _check_tensors(weights, _expected_shapes(ngf, img_size, light))
     _refuse_old_hourglass(weights)
-    return Checkpoint(weights, ngf, img_size, light, kind, digest, notes)
+    return GeneratorWeights(weights, ngf, img_size, light, kind, digest, notes)
 
 
-def _lite(weights: dict[str, Array], kind: str, digest: str) -> Checkpoint:
+def _lite(weights: dict[str, Array], kind: str, digest: str) -> GeneratorWeights:
     """The light network; its two sizes are read off the shapes and names."""
     ngf = len(weights[LITE])
     n_blocks = len({name.split(".")[1] for name in weights if name.startswith("blocks.")})
     with torch.device("meta"):
         state = LiteGenerator(ngf, n_blocks).state_dict()
     _check_tensors(weights, {name: tuple(value.shape) for name, value in state.items()})
-    return Checkpoint(weights, ngf, 256, True, kind, digest, network="lite", n_blocks=n_blocks)
+    return GeneratorWeights(
+        weights, ngf, 256, True, kind, digest, network="lite", n_blocks=n_blocks
+    )
 
 
 def read_networks(path: Path) -> dict[str, Any]:

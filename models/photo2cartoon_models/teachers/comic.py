@@ -1,11 +1,12 @@
 """Comic: a photo in, a bold comic drawing out. No network, no training picture, no landmarks.
 
-Ours, and free for any use: what a generator learns from it owes nothing to anybody's drawings. It
-takes most of a second at 512 px, so it teaches, and does not serve.
+It is this project's own and free for any use: what a generator learns from it owes nothing to
+anybody's drawings. A drawing of 512 px takes most of a second on one core, so this is a teacher and
+not a serving stage. What was tried on the way to it stands in `models/LOG.md`, "The comic teacher".
 
-Everything is local: a pixel depends on what lies within about 100 units (`fields`), so that a
-convolutional network can learn it, and so that a portrait on white and a photo of people in a
-place are drawn alike.
+Almost everything is local: a pixel depends on what lies within about 100 units (`fields`), so that
+a convolutional network can learn it and a whole photo is drawn as a portrait is. Two things are
+not, the matte's islands and the size of a stroke, which is that of the whole line.
 """
 
 import cv2
@@ -32,13 +33,15 @@ def draw(
     """Draw a photo.
 
     Args:
-        photo: `(H, W, 3)` uint8 RGB, of any size; a portrait on white, or any photo.
+        photo: `(H, W, 3)` uint8 RGB, of any size: a portrait, or any photo. With a matte, best
+            the crop with its background, not the portrait on white, whose border is mixed with it.
         matte: `(H, W)` float32, 0 (background) .. 1 (person). With it the person is drawn on
             white, outlined, and without the matte's scraps of background. Along the picture's
             border there is no outline.
-        unit: length in px by which the drawing's lines and details are measured; of the aligned
-            portrait, 1/512 of its side. None: 1/512 of the photo's shorter side. Give less where
-            faces are small in the photo.
+        unit: length in px by which lines and details are measured: 1/512 of the side of an aligned
+            portrait, or 1/200 of the width of a face. None: 1/512 of the photo's shorter side.
+            Where faces are small in a photo give less, or they lose their eyes; below .3 px lines
+            get ragged.
 
     Returns:
         `(H, W, 3)` uint8 RGB.

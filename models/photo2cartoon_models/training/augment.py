@@ -141,14 +141,18 @@ def disturb_matte(matte: Tensor, how: FastAugment, rng: torch.Generator) -> Tens
 
 
 def on_white(photo: Tensor, matte: Tensor) -> Tensor:
-    """(B, 3, S, S), -1..1, on white, by a matte (B, 1, S, S)."""
+    """Lay pictures (B, 3, S, S), -1..1, on white by their mattes (B, 1, S, S).
+
+    `preprocess.composite` without its truncation: these pictures never become bytes.
+    """
     return photo * matte + WHITE * (1 - matte)
 
 
-def for_judges(pictures: Tensor, how: FastAugment, rng: torch.Generator) -> Tensor:
+def diff_augment(pictures: Tensor, how: FastAugment, rng: torch.Generator) -> Tensor:
     """Shift all pictures a little and cut a hole into some (Zhao et al. 2020, arXiv 2006.10738).
 
-    The judges learn slower by heart then. The same for real and made pictures; gradients pass.
+    DiffAugment: the discriminators memorise less. The same for real and made pictures; gradients
+    pass.
     """
     count, _, size, _ = pictures.shape
     largest = int(size * how.judge_shift)

@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 CONFIGS = Path(__file__).parent.parent / "configs"
-DEFAULT = CONFIGS / "fast_photo2cartoon.yaml"
+DEFAULT = "fast_photo2cartoon"
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
@@ -235,16 +235,31 @@ Config = PublishedConfig | FastConfig
 RECIPES: dict[str, type[Config]] = {"published": PublishedConfig, "fast": FastConfig}
 
 
-def load_config(path: Path, overrides: list[str] | None = None) -> Config:
-    """Read a YAML file and put overrides in.
+def config_names() -> list[str]:
+    """Return the names of the configurations that come along."""
+    return sorted(path.stem for path in CONFIGS.glob("*.yaml"))
+
+
+def load_config(asked: str | Path, overrides: list[str] | None = None) -> Config:
+    """Read a configuration and put overrides in.
+
+    Args:
+        asked: the name of one that comes along, or a YAML file. A name wins; a file of the same
+            name is `./NAME`.
+        overrides: `key.sub=value` each.
 
     Raises:
-        ConfigError: it cannot be read, is no YAML, or something in it is wrong.
+        ConfigError: it cannot be read, is not YAML, or something in it is wrong.
     """
+    names = config_names()
+    path = CONFIGS / f"{asked}.yaml" if str(asked) in names else Path(asked)
     try:
         given = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from error
+        reason = getattr(error, "strerror", None) or "not text"
+        raise ConfigError(
+            f"{asked}: cannot be read ({reason}); these come along: {', '.join(names)}"
+        ) from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not YAML: {error}") from error
     return override(parse_config(given or {}, str(path)), overrides or [])

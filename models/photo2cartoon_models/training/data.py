@@ -2,7 +2,7 @@
 
 A folder becomes one array of bytes, kept in a file beside the data, so that a second start, or a
 second process, only maps it. Which pictures a step takes follows from the seed and the step's
-number alone: a run that goes on after a stop takes the same ones, without any state to restore.
+number alone: a resumed run takes the same ones, without any state to restore.
 Every picture is seen once before any is seen again.
 """
 
@@ -18,11 +18,14 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pi_heif
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff"}
+from photo2cartoon_models.files import PART, find_photos, write_whole
+from photo2cartoon_models.preprocess import composite
+
 FACES = "faces.jsonl"
 BACKGROUND = 250  # of 255: without a matte, what is at least that white is no person
 ON_DEVICE_BYTES = 8 << 30  # arrays up to this size live in the GPU's memory
@@ -44,7 +47,7 @@ def find_pictures(folder: Path) -> list[Path]:
     Raises:
         DataError: no such folder, or no picture in it.
     """
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    paths = find_photos(folder)
     if not paths:
         what = "no picture in it" if folder.is_dir() else "no such folder"
         raise DataError(f"{folder}: {what}; `photo2cartoon prepare-data` makes what is needed")
@@ -64,9 +67,8 @@ def read_picture(path: Path) -> Bytes:
         return np.asarray(cv2.cvtColor(raw, cv2.COLOR_GRAY2RGB), np.uint8)
     if raw.shape[2] == 3:
         return np.asarray(cv2.cvtColor(raw, cv2.COLOR_BGR2RGB), np.uint8)
-    rgba = cv2.cvtColor(raw, cv2.COLOR_BGRA2RGBA)
-    weight = rgba[:, :, 3:].astype(np.float32) / 255
-    return np.asarray(rgba[:, :, :3] * weight + 255 * (1 - weight), np.uint8)
+    rgba = np.asarray(cv2.cvtColor(raw, cv2.COLOR_BGRA2RGBA), np.uint8)
+    return composite(rgba[:, :, :3], rgba[:, :, 3])
 
 
 def _decode(path: Path) -> NDArray[Any]:
@@ -76,9 +78,18 @@ def _decode(path: Path) -> NDArray[Any]:
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
     raw = cv2.imdecode(content, cv2.IMREAD_UNCHANGED) if content.size else None
-    if raw is None:
-        raise DataError(f"{path}: not a picture that can be decoded")
-    return raw
+    return _decode_heif(path) if raw is None else raw
+
+
+def _decode_heif(path: Path) -> Bytes:
+    """The one format of `files.PHOTO_SUFFIXES` that OpenCV does not know, as BGR or BGRA."""
+    try:
+        picture = pi_heif.open_heif(path).to_pillow()
+    except Exception as error:  # a file of another kind, or damaged, raises anything
+        raise DataError(f"{path}: not a picture that can be decoded") from error
+    if picture.has_transparency_data:
+        return np.asarray(cv2.cvtColor(np.asarray(picture.convert("RGBA")), cv2.COLOR_RGBA2BGRA))
+    return np.asarray(cv2.cvtColor(np.asarray(picture.convert("RGB")), cv2.COLOR_RGB2BGR))
 
 
 def resize(image: Bytes, size: int, interpolation: str = "bilinear") -> Bytes:
@@ -164,10 +175,8 @@ def pack(paths: list[Path], read: Callable[[Path], Bytes], cache: Path | None, k
 def _keep(array: Bytes, place: Path, others: str) -> None:
     """Write `array` to `place`, whole, and remove what older data left there."""
     place.parent.mkdir(parents=True, exist_ok=True)
-    part = place.with_name(f"{place.name}.{os.getpid()}.part")
-    with part.open("wb") as file:
+    with write_whole(place, part=f".{os.getpid()}{PART}") as file:
         np.save(file, array)
-    part.replace(place)
     for old in place.parent.glob(others):
         if old != place:
             old.unlink(missing_ok=True)

@@ -6,8 +6,8 @@ the public domain (davisking/dlib-models @ 04d09a5, README); he trained it on Fa
 and pictures of the web, which nobody cleared, so it is not part of this repository.
 
 Against dlib's own file on 124 faces cut by dlib (docs/evaluation.md): correlation .9997, distance
-.04 in the mean where two people are .8 apart. So they are the same weights, and one cannot judge
-what the other trained.
+.04 in the mean where two people are .8 apart. So they are the same weights, and one cannot
+measure what the other trained.
 
 Same person: Euclidean distance below about .6 (dlib's own threshold). The vectors are not centred:
 two strangers have a cosine of .84 in the mean, so a loss wants the distance, or means taken off.

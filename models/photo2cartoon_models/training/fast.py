@@ -1,4 +1,4 @@
-"""The fast recipe: one direction, and judges that know pictures before they see the first drawing.
+"""The fast recipe: one direction, and discriminators on features of a network that knows pictures.
 
 Without cycle and second generator nothing ties the cartoon to the photo but the content term: what
 is where in the photo, by features of a network that was trained on photographs. Eyes and mouth
@@ -21,12 +21,13 @@ from photo2cartoon_models.networks.features import LiteFeatures
 from photo2cartoon_models.networks.generator import Generator
 from photo2cartoon_models.networks.lite import LiteGenerator
 from photo2cartoon_models.networks.picture import Picture
-from photo2cartoon_models.readers.weights import read_checkpoint
+from photo2cartoon_models.readers.weights import read_weights
 from photo2cartoon_models.readers.weights_error import WeightsError
 from photo2cartoon_models.training import augment, losses
-from photo2cartoon_models.training.config import ConfigError, FastConfig, GeneratorSection, Stage
-from photo2cartoon_models.training.data import Folder, drawing, order, pair, portrait, to_unit
-from photo2cartoon_models.training.judges import PixelJudge, ProjectedJudge
+from photo2cartoon_models.training.config import ConfigError, FastConfig, GeneratorSection
+from photo2cartoon_models.training.data import Folder, drawing, to_unit
+from photo2cartoon_models.training.discriminators import PatchDiscriminator, ProjectedDiscriminator
+from photo2cartoon_models.training.fast_batch import Batch, Batches
 from photo2cartoon_models.training.recipe import (
     TOTAL,
     Image,
@@ -35,7 +36,6 @@ from photo2cartoon_models.training.recipe import (
     lay_out,
     linear_decay,
     load_face_id_network,
-    memory_format,
     set_rate,
     spread,
     stack,
@@ -47,53 +47,21 @@ CONTENT_STRIDES = (4, 8, 16)
 PAIR_STRIDES = (2, 4, 8, 16)
 UNUSED = ("gap_fc.bias", "gmp_fc.bias")  # the attention's logits are no term here
 WARM_EMA = 10  # the mean follows closely at first: share of the new is 9 / (10 + step)
-SALTS = ("unpaired", "drawings", "pairs")
-
-
-@dataclass(slots=True)
-class Batch:
-    """What one step sees; B pictures of each kind, (B, 3, S, S), -1..1.
-
-    Attributes:
-        inputs: what the generator draws: photos, then pairs' photos, then drawings, where present.
-        plain: the photos in their own light with their own matte: what the content term wants.
-        regions: (B, 4, 4) eyes, mouth and face of the photos.
-        target: the pairs' cartoons.
-        pair_plain: as `plain`, the pairs' photos.
-        pair_regions: as `regions`, of the pairs.
-        same: drawings that have to stay as they are.
-        judged_real: what the judges are shown as real.
-        judge_pairs: whether the judges see what was drawn of the pairs, or of the photos.
-        judges_share: of the judges' full weight, 0..1; at 0 they neither judge nor learn.
-        rng: of the step.
-    """
-
-    inputs: Tensor
-    plain: Tensor
-    regions: Tensor
-    target: Tensor | None
-    pair_plain: Tensor | None
-    pair_regions: Tensor | None
-    same: Tensor | None
-    judged_real: Tensor
-    judge_pairs: bool
-    judges_share: float
-    rng: torch.Generator
 
 
 @dataclass(slots=True)
 class Seen:
-    """Features of one step: for the judges of each network, for content and pairs of the first.
+    """Features of one step: of all networks for the discriminators, of the first for content.
 
     Attributes:
-        judged: what was drawn, as the judges see it, (B, 3, S, S).
+        shown: what was drawn, as the discriminators see it, (B, 3, S, S).
         real: features of real pictures.
-        made: features of `judged`.
+        made: features of `shown`.
         wanted: features of plain photos, then of the pairs' cartoons.
         drawn: features of what was drawn of them.
     """
 
-    judged: Tensor
+    shown: Tensor
     real: Features
     made: Features
     wanted: dict[int, Tensor]
@@ -113,7 +81,7 @@ class Fast:
         self.features = [LiteFeatures(v).to(fabric.device) for v in config.model.features]
         self.face_id = self._face_id()
         self._make_networks()
-        self._stage: Stage | None = None
+        self.batches = Batches(config, fabric)
 
     def _face_id(self) -> nn.Module | None:
         if not self.w.face_id:
@@ -132,21 +100,21 @@ class Fast:
         self.mean = copy.deepcopy(self.generator).requires_grad_(False).eval()
         self.mean.to(self.fabric.device)
         self.projected = [
-            ProjectedJudge(f.channels, model.projected_channels) for f in self.features
+            ProjectedDiscriminator(f.channels, model.projected_channels) for f in self.features
         ]
-        self.pixel = PixelJudge(model.pixel_ndf)
+        self.pixel = PatchDiscriminator(model.pixel_ndf)
         lay_out(self.pixel, self.config.channels_last)
-        judges: dict[str, nn.Module] = {
-            f"projected{f.variant}": judge
-            for f, judge in zip(self.features, self.projected, strict=True)
+        discriminators: dict[str, nn.Module] = {
+            f"projected{f.variant}": heads
+            for f, heads in zip(self.features, self.projected, strict=True)
         }
-        judges["pixel"] = self.pixel
+        discriminators["pixel"] = self.pixel
         self.networks: dict[str, nn.Module] = {
             "genA2B": self.mean,  # what is shown, exported and served
             "live": self.generator,
-            **judges,
+            **discriminators,
         }
-        self._trained_judges = Trained(**judges)
+        self._discriminators = Trained(**discriminators)
         how = self.config.optimizer
         self.optimisers: dict[str, torch.optim.Optimizer] = {
             name: torch.optim.Adam(
@@ -154,31 +122,33 @@ class Fast:
                 how.learning_rate,
                 (how.beta1, how.beta2),
             )
-            for name, net in (("G", self.generator), ("D", self._trained_judges))
+            for name, net in (("G", self.generator), ("D", self._discriminators))
         }
-        self._learns = [p for p in self._trained_judges.parameters() if p.requires_grad]
+        self._learns = [p for p in self._discriminators.parameters() if p.requires_grad]
         trained = Trained(generator=self.generator)
         self._draw, self._optim_g = self.fabric.setup(trained, self.optimisers["G"])
-        self._judge, self._optim_d = self.fabric.setup(self._trained_judges, self.optimisers["D"])
+        self._discriminate, self._optim_d = self.fabric.setup(
+            self._discriminators, self.optimisers["D"]
+        )
 
     def step(self, number: int) -> Terms:
-        """One batch: the generator draws, the judges learn, the generator learns."""
-        stage = self._enter_stage(number)
+        """One batch: the generator draws, the discriminators learn, the generator learns."""
+        stage = self.batches.enter_stage(number)
         how = self.config.optimizer
         start = round(self.total_steps * (1 - how.decay_share))
         rate = linear_decay(how.learning_rate, number - 1, self.total_steps, start)
         for optimiser in self.optimisers.values():
             set_rate(optimiser, rate)
-        batch = self._batch(stage, number)
+        batch = self.batches.take(stage, number)
         made = self._draw(lambda: {"made": self.picture(batch.inputs)})["made"]
         with self.fabric.autocast():
             seen = self._see(batch, made)
 
-        judged = self._teach_judges(batch, seen) if batch.judges_share else {}
+        learnt = self._train_discriminators(batch, seen) if batch.adversarial_share else {}
         for parameter in self._learns:  # their gradients would be thrown away
             parameter.requires_grad_(False)
         with self.fabric.autocast():
-            drawn = self.draw_terms(batch, made, seen)
+            drawn = self.generator_terms(batch, made, seen)
         self._optim_g.zero_grad(set_to_none=True)
         self.fabric.backward(drawn[TOTAL])
         self._optim_g.step()
@@ -186,93 +156,14 @@ class Fast:
             parameter.requires_grad_(True)
         self._follow(number)
         terms = {name: value.detach() for name, value in drawn.items() if name != TOTAL}
-        return terms | judged | {"g": drawn[TOTAL].detach()}
+        return terms | learnt | {"g": drawn[TOTAL].detach()}
 
-    def _teach_judges(self, batch: Batch, seen: Seen) -> Terms:
-        judged = self._judge(lambda: self.judge_terms(batch, seen))
+    def _train_discriminators(self, batch: Batch, seen: Seen) -> Terms:
+        terms = self._discriminate(lambda: self.discriminator_terms(batch, seen))
         self._optim_d.zero_grad(set_to_none=True)
-        self.fabric.backward(judged[TOTAL])
+        self.fabric.backward(terms[TOTAL])
         self._optim_d.step()
-        return {"d": judged[TOTAL].detach()}
-
-    def _judges_share(self, number: int) -> float:
-        """0 while the photo is learnt first, then up to 1."""
-        begun = number - self.w.adversarial_from
-        return min(1.0, max(0.0, begun / self.w.adversarial_ramp))
-
-    def _enter_stage(self, number: int) -> Stage:
-        """The stage of this step; its pictures are packed when it begins."""
-        last = 0
-        for stage in self.config.stages:
-            last += stage.iterations
-            if number <= last:
-                break
-        if stage is not self._stage:
-            self._stage = stage
-            self.photos, self.drawings, self.pairs = self._folders(stage.img_size)
-        return stage
-
-    def _folders(self, size: int) -> tuple[Folder, Folder, Folder | None]:
-        data, device = self.config.dataset.train, self.fabric.device
-        root_a, root_b, root_p = data.dataroot_a, data.dataroot_b, data.dataroot_p
-        photos = Folder(
-            root_a, portrait(size, root_a.parent), f"rgba{size}", device, cache=data.cache
-        )
-        drawings = Folder(root_b, drawing(size), f"rgb{size}", device, cache=data.cache)
-        if root_p is None:
-            return photos, drawings, None
-        return photos, drawings, Folder(root_p, pair(size), f"pair{size}", device, cache=data.cache)
-
-    def _take(self, folder: Folder, salt: str, number: int, count: int) -> tuple[Tensor, list[int]]:
-        rank, world, seed = self.fabric.global_rank, self.fabric.world_size, self.config.seed
-        here, ahead = (
-            order(len(folder), seed, f"{salt}", (n * world + rank) * count, count)
-            for n in (number - 1, number)
-        )
-        return folder.take(here, ahead), here
-
-    def _batch(self, stage: Stage, number: int) -> Batch:
-        """Pictures of one step, augmented; everything random follows from its number."""
-        how, count = self.config.augment, stage.batch_size
-        rng = augment.step_rng(self.config.seed, number, self.fabric.global_rank)
-        device, layout = self.fabric.device, memory_format(self.config.channels_last)
-
-        raw, places = self._take(self.photos, SALTS[0], number, count)
-        theta = augment.random_affine(count, how, rng)
-        photo = augment.warp(_with_matte(raw), theta)
-        regions = augment.move_regions(self.photos.regions[places], theta).to(device)
-        colours = augment.brighten(photo[:, :3], how, rng)
-        plain = augment.on_white(colours, photo[:, 3:])
-        lit = augment.relight(colours, regions[:, losses.FACE], how, rng)
-        inputs = [augment.on_white(lit, augment.disturb_matte(photo[:, 3:], how, rng))]
-
-        raw, _ = self._take(self.drawings, SALTS[1], number, count)
-        real = augment.warp(to_unit(raw), augment.random_affine(count, how, rng))
-        target, pair_plain, pair_regions = None, None, None
-        if self.pairs is not None:
-            raw, places = self._take(self.pairs, SALTS[2], number, count)
-            theta = augment.random_affine(count, how, rng)
-            both = augment.warp(torch.cat((_with_matte(raw[:, :4]), to_unit(raw[:, 4:])), 1), theta)
-            target = both[:, 4:]
-            pair_regions = augment.move_regions(self.pairs.regions[places], theta).to(device)
-            colours = augment.brighten(both[:, :3], how, rng)
-            pair_plain = augment.on_white(colours, both[:, 3:4])
-            colours = augment.relight(colours, pair_regions[:, losses.FACE], how, rng)
-            inputs.append(augment.on_white(colours, both[:, 3:4]))
-        same = None
-        if self.w.identity and number % self.w.identity_every == 0:
-            same = real
-            inputs.append(real)
-        if target is not None and float(torch.rand(1, generator=rng)) >= self.config.drawings_share:
-            real = target
-        return Batch(
-            torch.cat(inputs).contiguous(memory_format=layout),
-            plain, regions, target, pair_plain, pair_regions, same,
-            judged_real=augment.for_judges(real, how, rng),
-            judge_pairs=target is not None and number % 2 == 0,
-            judges_share=self._judges_share(number),
-            rng=rng,
-        )  # fmt: skip
+        return {"d": terms[TOTAL].detach()}
 
     def picture(self, photo: Tensor) -> Tensor:
         """What the generator draws, (B, 3, S, S), -1..1, float32."""
@@ -282,36 +173,36 @@ class Fast:
     def _see(self, batch: Batch, made: Tensor) -> Seen:
         """Look at everything with the feature networks, once."""
         count = len(batch.plain)
-        first = count if batch.judge_pairs else 0
-        judged = augment.for_judges(made[first : first + count], self.config.augment, batch.rng)
+        first = count if batch.discriminate_pairs else 0
+        shown = augment.diff_augment(made[first : first + count], self.config.augment, batch.rng)
         drawn = made[: count if batch.target is None else 2 * count]
         wanted = batch.plain if batch.target is None else torch.cat((batch.plain, batch.target))
         with torch.no_grad():
-            real = [net(torch.cat((batch.judged_real, wanted))) for net in self.features]
-        mine = [net(torch.cat((judged, drawn))) for net in self.features]
+            real = [net(torch.cat((batch.real, wanted))) for net in self.features]
+        mine = [net(torch.cat((shown, drawn))) for net in self.features]
         return Seen(
-            judged,
+            shown,
             real=[{s: f[:count] for s, f in maps.items()} for maps in real],
             wanted={s: f[count:].float() for s, f in real[0].items()},
             made=[{s: f[:count] for s, f in maps.items()} for maps in mine],
             drawn={s: f[count:].float() for s, f in mine[0].items()},
         )
 
-    def judge_terms(self, batch: Batch, seen: Seen) -> Terms:
-        """Hinge of all judges."""
-        total = losses.hinge_real_and_made(
+    def discriminator_terms(self, batch: Batch, seen: Seen) -> Terms:
+        """The discriminators' loss: hinge, summed over all of them."""
+        total = losses.hinge_discriminator(
             self._heads(seen.real),
             self._heads([{s: f.detach() for s, f in maps.items()} for maps in seen.made]),
         )
-        pixels = self.pixel(torch.cat((batch.judged_real, seen.judged.detach())))
+        pixels = self.pixel(torch.cat((batch.real, seen.shown.detach())))
         real, made = pixels.chunk(2)
-        return {TOTAL: total + losses.hinge_real_and_made([real], [made])}
+        return {TOTAL: total + losses.hinge_discriminator([real], [made])}
 
     def _heads(self, features: Features) -> list[Tensor]:
         pairs = zip(self.projected, features, strict=True)
-        return [logit for judge, maps in pairs for logit in judge(maps)]
+        return [logit for heads, maps in pairs for logit in heads(maps)]
 
-    def draw_terms(self, batch: Batch, made: Tensor, seen: Seen) -> Terms:
+    def generator_terms(self, batch: Batch, made: Tensor, seen: Seen) -> Terms:
         """Every term of the generator's loss, not weighted yet; and their weighted sum."""
         w, count = self.w, len(batch.plain)
         weigh = losses.landmark_weights
@@ -329,10 +220,10 @@ class Fast:
             ),
         }
         weights = {"content": w.content}
-        if batch.judges_share:
-            taken = losses.hinge_taken_for_real(self._heads(seen.made))
-            terms["adversarial"] = taken - w.pixel_judge * self.pixel(seen.judged).mean()
-            weights["adversarial"] = w.adversarial * batch.judges_share
+        if batch.adversarial_share:
+            taken = losses.hinge_generator(self._heads(seen.made))
+            terms["adversarial"] = taken - w.pixel_judge * self.pixel(seen.shown).mean()
+            weights["adversarial"] = w.adversarial * batch.adversarial_share
         if w.colour:
             terms["colour"] = losses.colours_apart(
                 free, batch.plain, w.colour_darker, w.colour_lighter, w.colour_hue
@@ -371,7 +262,7 @@ class Fast:
     @torch.no_grad()
     def grids(self) -> dict[str, Image]:
         """Five training and five test photos above what is drawn of them."""
-        size = self.config.stages[-1].img_size if self._stage is None else self._stage.img_size
+        size = (self.batches.stage or self.config.stages[-1]).img_size
         data = self.config.dataset
         roots = (data.train.dataroot_a, data.test.dataroot_a)
         photos = [photo for root in roots for photo in self._photos(root, size)]
@@ -401,8 +292,8 @@ class Fast:
 
     def load(self, path: Path) -> list[str]:
         """Take the generator."""
-        checkpoint = read_checkpoint(path)
-        state = checkpoint.generator().state_dict()
+        weights = read_weights(path)
+        state = weights.generator().state_dict()
         for net in (self.generator, self.mean):
             mine = net.state_dict()
             if {k: v.shape for k, v in state.items()} != {k: v.shape for k, v in mine.items()}:
@@ -416,8 +307,3 @@ def create_generator(section: GeneratorSection) -> Generator | LiteGenerator:
     if section.name == "LiteGenerator":
         return LiteGenerator(section.ngf, section.n_blocks)
     return Generator(section.ngf, section.img_size, section.light)
-
-
-def _with_matte(raw: Tensor) -> Tensor:
-    """Bytes (B, 4, S, S) to colours -1..1 and matte 0..1."""
-    return torch.cat((to_unit(raw[:, :3]), raw[:, 3:].float() / 255), 1)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - what everyone calls it
 from torch import Tensor
 
-from photo2cartoon_models.networks.discriminator import Verdict
+from photo2cartoon_models.networks.discriminator import DiscriminatorOutput
 from photo2cartoon_models.training.augment import soft_masks
 
 FACE = 3  # place of the face among the regions; eyes and mouth come before it
@@ -21,7 +21,7 @@ CELLS = 16  # a side, for colours
 SMALLEST_SPREAD = 1e-3  # added to a feature map's deviation
 
 
-def judged_real_and_made(real: Verdict, made: Verdict) -> Tensor:
+def lsgan_discriminator(real: DiscriminatorOutput, made: DiscriminatorOutput) -> Tensor:
     """LSGAN for one discriminator: its map and its two CAM logits, without the usual half."""
     return sum_of(
         (real.logit - 1).square().mean(),
@@ -31,7 +31,7 @@ def judged_real_and_made(real: Verdict, made: Verdict) -> Tensor:
     )
 
 
-def taken_for_real(made: Verdict) -> Tensor:
+def lsgan_generator(made: DiscriminatorOutput) -> Tensor:
     """LSGAN for a generator before one discriminator."""
     return (made.logit - 1).square().mean() + (made.cam_logit - 1).square().mean()
 
@@ -69,13 +69,13 @@ def persons_apart(face_id: Callable[[Tensor], Tensor], made: Tensor, photo: Tens
     return (face_id(made).float() - person).norm(dim=1).mean()
 
 
-def hinge_real_and_made(real: Sequence[Tensor], made: Sequence[Tensor]) -> Tensor:
+def hinge_discriminator(real: Sequence[Tensor], made: Sequence[Tensor]) -> Tensor:
     """Hinge for discriminators of several heads, summed over the heads."""
     heads = zip(real, made, strict=True)
     return sum_of(*(F.relu(1 - r).mean() + F.relu(1 + m).mean() for r, m in heads))
 
 
-def hinge_taken_for_real(made: Sequence[Tensor]) -> Tensor:
+def hinge_generator(made: Sequence[Tensor]) -> Tensor:
     """Hinge for the generator: the heads' mean answers, negative, summed."""
     return sum_of(*(-m.mean() for m in made))
 

@@ -3,8 +3,8 @@
 Two generators (A photo, B cartoon), a global and a local discriminator for each kind. What comes
 from where: minivision-ai/photo2cartoon @ 6204e27 `models/UGATIT_sender.py` for losses, order and
 schedule, PaddlePaddle/PaddleGAN for the keys of the configuration. Upstream lets the gradient of
-the discriminators' loss run into the generators and throws it away; here the pictures to judge are
-made without gradients, which gives the same numbers for less work.
+the discriminators' loss run into the generators and throws it away; here their pictures are made
+without gradients, which gives the same numbers for less work.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from photo2cartoon_models.networks.discriminator import Discriminator
 from photo2cartoon_models.networks.generator import Generator, Translation
-from photo2cartoon_models.readers.weights import read_checkpoint, read_networks
+from photo2cartoon_models.readers.weights import read_networks, read_weights
 from photo2cartoon_models.readers.weights_error import WeightsError
 from photo2cartoon_models.training import losses
 from photo2cartoon_models.training.augment import step_rng, upstream_crop
@@ -39,7 +39,7 @@ from photo2cartoon_models.training.recipe import (
 )
 
 GENERATORS = ("genA2B", "genB2A")
-JUDGES = ("disGA", "disLA", "disGB", "disLB")  # global and local, of photos and of cartoons
+DISCRIMINATORS = ("disGA", "disLA", "disGB", "disLB")  # global and local, of photos and of cartoons
 CLIPPED_RHO, CLIPPED_W = ("rho",), ("w_gamma", "w_beta")
 
 
@@ -98,20 +98,22 @@ class Published:
             Generator(section.ngf, section.img_size, section.light) for _ in GENERATORS
         )
         sections = (model.discriminator_g, model.discriminator_l) * 2
-        self.judges = [Discriminator(s.n_layers, s.ndf) for s in sections]
-        named = zip((*GENERATORS, *JUDGES), (self.a2b, self.b2a, *self.judges), strict=True)
+        self.discriminators = [Discriminator(s.n_layers, s.ndf) for s in sections]
+        named = zip(
+            (*GENERATORS, *DISCRIMINATORS), (self.a2b, self.b2a, *self.discriminators), strict=True
+        )
         self.networks: dict[str, nn.Module] = dict(named)
         for network in self.networks.values():
             lay_out(network, self.config.channels_last)
         generators = Trained(**{name: self.networks[name] for name in GENERATORS})
-        judges = Trained(**{name: self.networks[name] for name in JUDGES})
+        discriminators = Trained(**{name: self.networks[name] for name in DISCRIMINATORS})
         rate = self.config.lr_scheduler.learning_rate
         self.optimisers: dict[str, torch.optim.Optimizer] = {
             "G": _adam(generators, self.config.optimizer.optimG, rate),
-            "D": _adam(judges, self.config.optimizer.optimD, rate),
+            "D": _adam(discriminators, self.config.optimizer.optimD, rate),
         }
         self._draw, self._optim_g = self.fabric.setup(generators, self.optimisers["G"])
-        self._judge, self._optim_d = self.fabric.setup(judges, self.optimisers["D"])
+        self._discriminate, self._optim_d = self.fabric.setup(discriminators, self.optimisers["D"])
 
     def step(self, number: int) -> Terms:
         """Decay, discriminators, generators, clipping: upstream's order."""
@@ -122,24 +124,24 @@ class Published:
             set_rate(optimiser, rate)
         a, b = self._batch(number)
 
-        judged = self._judge(lambda: self.judge_terms(a, b))
+        answer = self._discriminate(lambda: self.discriminator_terms(a, b))
         self._optim_d.zero_grad(set_to_none=True)
-        self.fabric.backward(judged[TOTAL])
+        self.fabric.backward(answer[TOTAL])
         self._optim_d.step()
 
-        for judge in self.judges:  # their gradients would be thrown away
-            judge.requires_grad_(False)
-        drawn = self._draw(lambda: self.draw_terms(a, b))
+        for discriminator in self.discriminators:  # their gradients would be thrown away
+            discriminator.requires_grad_(False)
+        drawn = self._draw(lambda: self.generator_terms(a, b))
         self._optim_g.zero_grad(set_to_none=True)
         self.fabric.backward(drawn[TOTAL])
         self._optim_g.step()
-        for judge in self.judges:
-            judge.requires_grad_(True)
+        for discriminator in self.discriminators:
+            discriminator.requires_grad_(True)
         clip(self.a2b, self.weights.rho_clipper, self.weights.w_clipper)
         clip(self.b2a, self.weights.rho_clipper, self.weights.w_clipper)
 
         terms = {name: value.detach() for name, value in drawn.items() if name != TOTAL}
-        return terms | {"d": judged[TOTAL].detach(), "g": drawn[TOTAL].detach()}
+        return terms | {"d": answer[TOTAL].detach(), "g": drawn[TOTAL].detach()}
 
     def _batch(self, number: int) -> tuple[Tensor, Tensor]:
         rank, world, seed = self.fabric.global_rank, self.fabric.world_size, self.config.seed
@@ -154,25 +156,31 @@ class Published:
             pictures.append(crop.contiguous(memory_format=memory_format(self.config.channels_last)))
         return pictures[0], pictures[1]
 
-    def judge_terms(self, a: Tensor, b: Tensor) -> Terms:
+    def discriminator_terms(self, a: Tensor, b: Tensor) -> Terms:
         """The four discriminators' loss on photos `a` and cartoons `b`, (B, 3, S, S), -1..1."""
         with torch.no_grad():
             made_a, made_b = self.b2a(b).image, self.a2b(a).image
-        pairs = zip(self.judges, (a, a, b, b), (made_a, made_a, made_b, made_b), strict=True)
+        pairs = zip(
+            self.discriminators, (a, a, b, b), (made_a, made_a, made_b, made_b), strict=True
+        )
         each = [
-            losses.judged_real_and_made(judge(real), judge(made)) for judge, real, made in pairs
+            losses.lsgan_discriminator(discriminator(real), discriminator(made))
+            for discriminator, real, made in pairs
         ]
         return {TOTAL: self.weights.adv_weight * losses.sum_of(*each)}
 
-    def draw_terms(self, a: Tensor, b: Tensor) -> Terms:
+    def generator_terms(self, a: Tensor, b: Tensor) -> Terms:
         """The generators' loss: each term summed over both directions, not weighted yet."""
         made_b, made_a = self.a2b(a), self.b2a(b)
         again_a, again_b = self.b2a(made_b.image), self.a2b(made_a.image)
         same_a, same_b = self.b2a(a), self.a2b(b)
         pictures = (made_a.image, made_a.image, made_b.image, made_b.image)
-        verdicts = [judge(made) for judge, made in zip(self.judges, pictures, strict=True)]
+        outputs = [
+            discriminator(made)
+            for discriminator, made in zip(self.discriminators, pictures, strict=True)
+        ]
         terms = {
-            "adversarial": losses.sum_of(*map(losses.taken_for_real, verdicts)),
+            "adversarial": losses.sum_of(*map(losses.lsgan_generator, outputs)),
             "cycle": losses.pixels_apart(again_a.image, a) + losses.pixels_apart(again_b.image, b),
             "identity": losses.pixels_apart(same_a.image, a) + losses.pixels_apart(same_b.image, b),
             "cam": losses.told_apart(made_a.cam_logit, same_a.cam_logit)
@@ -239,10 +247,10 @@ class Published:
         holds = read_networks(path)
         for name in GENERATORS:
             if name in holds or (name == GENERATORS[0] and not holds):
-                checkpoint = read_checkpoint(path, name)
-                self.networks[name].load_state_dict(_fitting(checkpoint.generator(), self, name))
+                weights = read_weights(path, name)
+                self.networks[name].load_state_dict(_fitting(weights.generator(), self, name))
                 found.append(name)
-        for name in JUDGES:
+        for name in DISCRIMINATORS:
             if name in holds:
                 try:
                     self.networks[name].load_state_dict(holds[name])

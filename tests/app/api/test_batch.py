@@ -13,13 +13,9 @@ from starlette.testclient import TestClient
 from photo2cartoon.api.app import create_app
 from photo2cartoon.ground.settings import Settings
 from photo2cartoon.pipeline.pipeline import Pipeline
-from tests.app.api.test_routes import Stub, assert_problem, engine_of, picture
+from tests.app.fakes import Stub, assert_problem, engine_of, photos, picture
 
 URL = "/cartoonize/batch"
-
-
-def photos(*files: bytes) -> list[Any]:
-    return [("photo", (f"me-{index}.jpg", data)) for index, data in enumerate(files)]
 
 
 def test_each_photo_gets_its_own_answer(

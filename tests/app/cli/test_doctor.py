@@ -17,8 +17,9 @@ from photo2cartoon.ground.machine import MIB, memory_limit, total_memory, who_li
 from photo2cartoon.ground.settings import GENERATOR
 from photo2cartoon.runtime import checks as runtime
 from photo2cartoon_models.manifest import load_manifest
-from tests.conftest import ROOT, Server
 from tests.packs import write_detector
+from tests.places import ROOT
+from tests.server import Server
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +50,11 @@ def test_it_runs_where_the_rest_cannot_even_be_loaded(tmp_path: Path) -> None:
         "import sys; sys.modules['onnxruntime'] = sys.modules['cv2'] = None\n"
         "from photo2cartoon.__main__ import main; sys.argv[1:] = [{!r}]; main()\n"
     )
-    environment = {"PYTHONPATH": str(ROOT), "P2C_PORT": "0", "COLUMNS": "100"}
+    environment = {
+        "PYTHONPATH": f"{ROOT / 'app'}:{ROOT / 'models'}",
+        "P2C_PORT": "0",
+        "COLUMNS": "100",
+    }
     run = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True}
     done = subprocess.run([sys.executable, "-c", program.format("doctor")], **run)  # type: ignore[call-overload]
     assert (done.returncode, done.stderr) == (1, "")
@@ -59,7 +64,7 @@ def test_it_runs_where_the_rest_cannot_even_be_loaded(tmp_path: Path) -> None:
     assert "import of cv2 halted" in said
     assert "install photo2cartoon again" in said
     served = subprocess.run([sys.executable, "-c", program.format("serve")], **run)  # type: ignore[call-overload]
-    assert served.returncode == 1
+    assert served.returncode == 2
     assert served.stderr.count("\n") == 1
     assert "photo2cartoon doctor" in served.stderr
 

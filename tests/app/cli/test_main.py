@@ -10,7 +10,7 @@ from photo2cartoon.cli.main import commands
 from photo2cartoon.ground.errors import UnsupportedFormat
 from photo2cartoon.ground.options import Options
 from photo2cartoon.pipeline.pipeline import Pipeline
-from tests.conftest import PHOTO
+from tests.places import PHOTO
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +13,8 @@ import pytest
 from typer.testing import CliRunner
 
 from photo2cartoon.cli import main as cli
+from photo2cartoon.cli import terminal
+from photo2cartoon.cli.training import HOW_TO_INSTALL
 from photo2cartoon_models.manifest import (
     MANIFEST_PATH,
     ManifestError,
@@ -18,12 +22,14 @@ from photo2cartoon_models.manifest import (
     load_published,
 )
 from photo2cartoon_models.pull import Pulled, PullError
+from tests.places import ROOT
 
 RUN = CliRunner()
 
 
-def test_list_names_every_file() -> None:
-    result = RUN.invoke(cli.commands, ["models", "list"], env={"COLUMNS": "300"})
+def test_list_names_every_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(terminal.out, "width", 300)  # whatever COLUMNS was when it was made
+    result = RUN.invoke(cli.commands, ["models", "list"])
     assert result.exit_code == 0
     for name in [*load_manifest(), *load_published()]:
         assert name in result.stdout
@@ -73,13 +79,38 @@ def test_failed_pull_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "cannot reach it; download it by hand\n" in result.stderr
 
 
-def test_convert_without_torch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in [name for name in sys.modules if name.startswith("models.c")]:
+@pytest.mark.parametrize(
+    "call",
+    [
+        ["train"],
+        ["convert", "w.pt", "x.onnx"],
+        ["evaluate", "x", "a", "--cartoons", "b", "--out", "c"],
+    ],
+)
+def test_what_training_needs_is_said_in_one_way(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, call: list[str]
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("photo2cartoon_models.")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "torch", None)
-    result = RUN.invoke(cli.commands, ["convert", "w.pt", str(tmp_path / "out.onnx")])
+    monkeypatch.chdir(tmp_path)
+    result = RUN.invoke(cli.commands, call)
     assert result.exit_code == 2
-    assert result.stderr.strip() == "convert needs torch: install torch, then photo2cartoon[train]"
+    assert result.stderr.strip() == f"{call[0]} needs torch: {HOW_TO_INSTALL}"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_way_to_install_is_there_and_complete() -> None:
+    """`make install-train` is a target, and the extra names what is installed with --no-deps."""
+    assert re.search(r"^install-train: ", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extra = set(project["optional-dependencies"]["train"])
+    lines = (ROOT / "requirements" / "nodeps.in").read_text().splitlines()
+    asking = {line.partition("#")[0].strip() for line in lines} - {""}
+    assert len(asking) == 2
+    assert asking < extra
+    assert "photo2cartoon[train-locked]" in extra
+    assert any(wanted.startswith("torch>=") for wanted in extra)
 
 
 @pytest.mark.parametrize(

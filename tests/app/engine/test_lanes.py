@@ -1,7 +1,6 @@
 """Jobs run beside the event loop; a full or late queue refuses at once; nobody is left waiting."""
 
 import asyncio
-import ctypes
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -23,6 +22,7 @@ from photo2cartoon.ground.errors import (
 )
 from photo2cartoon.ground.machine import available_cores
 from photo2cartoon.ground.ticket import Stage, Ticket
+from tests.app.fakes import Clock, kill
 
 pytestmark = pytest.mark.anyio
 
@@ -125,13 +125,12 @@ async def test_a_full_queue_refuses_at_once_and_recovers() -> None:
     lanes.close()
 
 
-async def test_the_predicted_wait_follows_every_lane(monkeypatch: pytest.MonkeyPatch) -> None:
-    lanes = Lanes(threads=2, max_queue=10)
+async def test_the_predicted_wait_follows_every_lane() -> None:
+    lanes = Lanes(threads=2, max_queue=10, clock=Clock())
     assert lanes.predicted_wait_s == 0
     lanes.times.mean = 2.0
     async with held(lanes):
         first, second = lanes._running
-        monkeypatch.setattr("photo2cartoon.engine.lanes.time.monotonic", lambda: 100.0)
         first.started, second.started = 99.5, 98.2
         assert lanes.predicted_wait_s == pytest.approx(0.2)  # the second lane is free first
         waits = []
@@ -142,7 +141,6 @@ async def test_the_predicted_wait_follows_every_lane(monkeypatch: pytest.MonkeyP
         first.started = 90.0  # long overdue: it may end any moment
         assert lanes.predicted_wait_s == pytest.approx(0.2 + 2.0)
         lanes._waiting.clear()
-        monkeypatch.undo()
     lanes.close()
 
 
@@ -278,14 +276,6 @@ async def test_a_caller_that_leaves_stops_its_work_at_the_next_stage() -> None:
     lanes.close()
 
 
-def kill(thread: threading.Thread) -> None:
-    """End a thread as nothing in it expects."""
-    assert thread.ident is not None
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(
-        ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit)
-    )
-
-
 async def test_a_killed_lane_shows_and_the_others_work_on() -> None:
     lanes = Lanes(threads=2, max_queue=4)
     assert lanes.alive
@@ -311,14 +301,15 @@ async def test_the_last_lane_to_die_answers_everyone() -> None:
     lanes.close()
 
 
-async def test_a_lane_that_hangs_shows(monkeypatch: pytest.MonkeyPatch) -> None:
-    lanes = Lanes(threads=1, max_queue=4)
+async def test_a_lane_that_hangs_shows() -> None:
+    clock = Clock()
+    lanes = Lanes(threads=1, max_queue=4, clock=clock)
     async with held(lanes):
+        clock.now += STUCK_AFTER_S
         before = lanes.alive
-        later = time.monotonic() + STUCK_AFTER_S + 1
-        with monkeypatch.context() as patch:
-            patch.setattr("photo2cartoon.engine.lanes.time.monotonic", lambda: later)
-            assert (before, lanes.alive) == (True, False)
+        clock.now += 1
+        assert (before, lanes.alive) == (True, False)
+    assert lanes.alive
     lanes.close()
 
 

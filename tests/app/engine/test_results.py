@@ -68,7 +68,7 @@ async def test_the_least_recently_used_goes_first() -> None:
     large.finish.set()
     await results.get("large", large)
     assert list(results._kept) == ["a", "c"]
-    assert results._bytes == 20
+    assert results._kept.currsize == 20
 
 
 async def test_one_drawing_serves_all_who_ask_meanwhile() -> None:

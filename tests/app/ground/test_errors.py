@@ -6,7 +6,7 @@ import pytest
 
 import photo2cartoon.ground.errors
 from photo2cartoon.ground.errors import MethodNotAllowed, Overloaded, Problem
-from tests.conftest import ROOT
+from tests.places import ROOT
 
 MEMBERS = {"type", "title", "status", "detail", "code", "request_id"}
 

@@ -16,7 +16,10 @@ def test_times_add_up_by_stage_in_order() -> None:
     with pytest.raises(ValueError, match="poison"), ticket.stage(Stage.MATTE):
         raise ValueError("poison")
     assert list(ticket.seconds) == ["decode", "detect", "matte"]
-    assert all(ms >= 0 for ms in ticket.milliseconds().values())
+    before = ticket.seconds[Stage.DECODE]
+    ticket.add(Stage.DECODE, 1.5)
+    assert ticket.seconds[Stage.DECODE] == before + 1.5
+    assert ticket.milliseconds()["decode"] == round((before + 1.5) * 1000, 2)
     assert ticket.at == "matte"
 
 

@@ -2,8 +2,6 @@
 
 import contextlib
 import io
-import struct
-import zlib
 
 import numpy as np
 import pytest
@@ -11,20 +9,12 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, ImageFile
 
 from photo2cartoon.ground.errors import Problem, TooManyPixels, UndecodableImage, UnsupportedFormat
-from photo2cartoon.pipeline.decode import decode_image, read_long_side, sniff_format
-from tests.conftest import ROOT
+from photo2cartoon.pipeline.decode import decode_image, decode_photo, sniff_format
+from tests.app.pipeline.pictures import corners, png_header, quarters
+from tests.places import ROOT
 
 LIMIT = 50_000_000
 HEIC = ROOT / "tests" / "data" / "corners.heic"
-
-
-def corners(width: int = 64, height: int = 48) -> Image.Image:
-    """Red, green, blue, white in the four quarters, in reading order."""
-    image = Image.new("RGB", (width, height))
-    for k, colour in enumerate([(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)]):
-        image.paste(colour, (k % 2 * width // 2, k // 2 * height // 2, width, height))
-    image.paste((0, 0, 255), (0, height // 2, width // 2, height))
-    return image
 
 
 def encoded(image: Image.Image, name: str = "PNG", **options: object) -> bytes:
@@ -33,18 +23,14 @@ def encoded(image: Image.Image, name: str = "PNG", **options: object) -> bytes:
     return buffer.getvalue()
 
 
-def quarters(pixels: NDArray[np.uint8]) -> list[tuple[int, ...]]:
-    height, width = pixels.shape[:2]
-    places = [(y, x) for y in (height // 4, height * 3 // 4) for x in (width // 4, width * 3 // 4)]
-    return [tuple(np.round(pixels[place] / 255).astype(int) * 255) for place in places]
-
-
 @pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF", "GIF", "BMP", "HEIC"])
 def test_each_format_is_decoded_to_rgb(name: str) -> None:
     data = HEIC.read_bytes() if name == "HEIC" else encoded(corners(), name)
     assert sniff_format(data) == name.replace("HEIC", "HEIF")
-    assert read_long_side(data) == 64
-    pixels = decode_image(data, LIMIT)
+    photo = decode_photo(data, LIMIT)
+    assert (photo.file_size, photo.size, photo.scale) == ((64, 48), (64, 48), 1)
+    pixels = photo.pixels
+    np.testing.assert_array_equal(pixels, decode_image(data, LIMIT))
     assert pixels.shape == (48, 64, 3)
     assert pixels.dtype == np.uint8
     assert pixels.flags.c_contiguous
@@ -168,15 +154,31 @@ def test_a_large_jpeg_is_decoded_smaller(
     long_side: int, min_long_side: int, expected: int, progressive: bool
 ) -> None:
     data = encoded(corners(long_side, 600), "JPEG", progressive=progressive)
-    assert read_long_side(data) == long_side
-    pixels = decode_image(data, LIMIT, min_long_side)
-    assert pixels.shape[1] == expected
-    assert quarters(pixels) == quarters(np.asarray(corners()))
+    photo = decode_photo(data, LIMIT, min_long_side)
+    assert photo.file_size == (long_side, 600)
+    assert photo.size[0] == expected
+    assert photo.scale == long_side // expected
+    assert quarters(photo.pixels) == quarters(np.asarray(corners()))
     assert decode_image(data, LIMIT).shape[1] == long_side
 
 
 def test_only_a_jpeg_is_decoded_smaller() -> None:
-    assert decode_image(encoded(corners(4000, 60)), LIMIT, 1280).shape == (60, 4000, 3)
+    photo = decode_photo(encoded(corners(4000, 60)), LIMIT, 1280)
+    assert (photo.pixels.shape, photo.scale) == ((60, 4000, 3), 1)
+
+
+@pytest.mark.parametrize("long_side", [2561, 5203, 10247])
+def test_the_scale_of_a_turned_jpeg_is_exact_where_its_sides_do_not_divide(long_side: int) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    photo = decode_photo(encoded(corners(long_side, 601), "JPEG", exif=exif), LIMIT, 1280)
+    assert photo.file_size == (long_side, 601)
+    assert photo.scale == {2561: 2, 5203: 4, 10247: 8}[long_side]
+    assert photo.size[1] == -(-long_side // photo.scale)
+
+
+def test_a_jpeg_thinner_than_its_scale_is_decoded() -> None:
+    assert decode_photo(encoded(corners(12_000, 4), "JPEG"), LIMIT, 1280).size[0] < 12_000
 
 
 def test_of_an_animation_the_first_frame_counts() -> None:
@@ -227,20 +229,6 @@ def test_damaged_files_never_raise_anything_but_a_problem(name: str) -> None:
             damaged[place] = rng.integers(0, 256)
         with contextlib.suppress(Problem):
             decode_image(bytes(damaged), 1_000_000)
-
-
-def png_header(width: int, height: int) -> bytes:
-    """A PNG whose header promises a picture of this size; its data is one short block."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        checked = kind + data
-        return struct.pack(">I", len(data)) + checked + struct.pack(">I", zlib.crc32(checked))
-
-    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
-    data = zlib.compress(bytes((width + 7) // 8 * 8 + 1))
-    return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
-    )
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from PIL import Image
 from photo2cartoon.ground.formats import OutputFormat
 from photo2cartoon.pipeline.decode import decode_image
 from photo2cartoon.pipeline.encode import encode_image
-from tests.app.pipeline.test_decode import corners, quarters
+from tests.app.pipeline.pictures import corners, quarters
 
 LIMIT = 10**6
 

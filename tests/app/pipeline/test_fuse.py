@@ -1,4 +1,4 @@
-"""One graph for matte, composite and generator draws what the stages draw; on this CPU."""
+"""One graph for matte, composite and generator draws what the stages draw, on this CPU."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,7 +22,8 @@ from photo2cartoon.runtime.batcher import Batcher
 from photo2cartoon.runtime.binding import BoundNetwork, DeviceLost
 from photo2cartoon.runtime.device import CPU
 from photo2cartoon.runtime.network import OnnxNetwork
-from photo2cartoon_models.manifest import ManifestError, find_generator, load_manifest
+from photo2cartoon_models.manifest import ManifestError, Model, find_generator, load_manifest
+from tests.networks import write_generator
 
 MANIFEST = load_manifest()
 MATTE = MANIFEST["selfie"]
@@ -31,6 +32,18 @@ MATTE = MANIFEST["selfie"]
 @pytest.fixture(scope="module")
 def fused() -> BoundNetwork:
     return open_fused(MATTE, MANIFEST[GENERATOR], CPU, 4)
+
+
+@pytest.fixture(scope="module")
+def generator(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """One that costs nothing, where the drawing does not matter."""
+    path = write_generator(tmp_path_factory.mktemp("generator") / "little.onnx")
+    return find_generator(MANIFEST, path)
+
+
+@pytest.fixture(scope="module")
+def bound(generator: Model) -> BoundNetwork:
+    return open_fused(MATTE, generator, CPU, 4)
 
 
 @pytest.fixture(scope="module")
@@ -48,13 +61,13 @@ def draw_both(
 ) -> Iterator[Drawing]:
     image, (cut,) = pipeline.find(photo, options, Ticket())
     for drawer in (pipeline.drawer, FusedDrawer(fused)):
-        yield drawer.draw(image, cut, Ticket())
+        yield drawer.draw(image, cut, Ticket(), options.colours)
 
 
 def test_the_fused_graph_draws_what_the_stages_draw(
     pipeline: Pipeline, fused: BoundNetwork, photo: bytes
 ) -> None:
-    staged, whole = draw_both(pipeline, fused, photo, Options())
+    staged, whole = draw_both(pipeline, fused, photo, Options(colours="drawn"))
     off = np.abs(staged.cartoon - whole.cartoon.astype(float))
     # Rounding takes half a grey level. The rest: a value on the edge between two levels may fall to
     # the other side of it in the composite that the generator sees.
@@ -63,8 +76,22 @@ def test_the_fused_graph_draws_what_the_stages_draw(
     assert np.abs(staged.matte - whole.matte).max() < 0.501 / 255
 
 
+def test_the_fused_graph_colours_as_the_stages_do(
+    pipeline: Pipeline, fused: BoundNetwork, photo: bytes
+) -> None:
+    staged, whole = draw_both(pipeline, fused, photo, Options(colours="photo"))
+    off = np.abs(staged.cartoon - whole.cartoon.astype(float))[staged.matte > 0.5]
+    assert off.mean() < 0.4  # rounding alone gives a quarter of a grey level
+    assert off.max() < 4
+
+
 @pytest.mark.parametrize(
-    "options", [Options(), Options(background="transparent"), Options(compose="scene")]
+    "options",
+    [
+        Options(colours="drawn"),
+        Options(colours="drawn", background="transparent"),
+        Options(colours="drawn", compose="scene"),
+    ],
 )
 def test_every_kind_of_picture_is_within_a_grey_level(
     pipeline: Pipeline, fused: BoundNetwork, photo: bytes, options: Options
@@ -78,34 +105,34 @@ def test_every_kind_of_picture_is_within_a_grey_level(
 
 
 def test_bound_buffers_give_the_bytes_of_a_plain_run(
-    fused: BoundNetwork, crops: NDArray[np.uint8]
+    bound: BoundNetwork, generator: Model, crops: NDArray[np.uint8]
 ) -> None:
-    model, content = fuse(MATTE, MANIFEST[GENERATOR])
+    model, content = fuse(MATTE, generator)
     plain = OnnxNetwork(model, CPU, content)
     for batch in (crops[:1], crops, crops[1:], crops[::-1], crops[:1]):  # buffers are used again
         expected = plain.run(batch)
-        place = fused.place(len(batch))
+        place = bound.place(len(batch))
         place[:] = batch
-        for ways in (fused.run(batch.copy()), fused.run(place)):
+        for ways in (bound.run(batch.copy()), bound.run(place)):
             for found, output in zip(ways, expected, strict=True):
                 np.testing.assert_array_equal(found, output)
 
 
 def test_an_answer_is_not_changed_by_the_next_run(
-    fused: BoundNetwork, crops: NDArray[np.uint8]
+    bound: BoundNetwork, crops: NDArray[np.uint8]
 ) -> None:
-    first = fused.run(crops[:1])
+    first = bound.run(crops[:1])
     kept = [output.copy() for output in first]
-    fused.run(crops[1:2])
+    bound.run(crops[1:2])
     for output, expected in zip(first, kept, strict=True):
         np.testing.assert_array_equal(output, expected)
 
 
 def test_a_batcher_gathers_in_the_bound_memory(
-    fused: BoundNetwork, crops: NDArray[np.uint8]
+    bound: BoundNetwork, crops: NDArray[np.uint8]
 ) -> None:
-    expected = fused.run(crops)
-    batcher = Batcher(fused, 4)
+    expected = bound.run(crops)
+    batcher = Batcher(bound, 4)
     batcher.warm_up()
     assert all(times.mean for times in batcher.times.values())
     for found, output in zip(batcher.run(crops), expected, strict=True):
@@ -113,13 +140,13 @@ def test_a_batcher_gathers_in_the_bound_memory(
     batcher.close()
 
 
-def test_the_self_test_is_the_cpus_answer(fused: BoundNetwork) -> None:
-    fused.warm_up()
-    assert fused.model.golden
-    darker = (tuple(value - 9 for value in fused.model.golden[0] or ()), None, None)
-    _, content = fuse(MATTE, MANIFEST[GENERATOR])
-    wrong = BoundNetwork(replace(fused.model, golden=darker), CPU, content, 1)
-    with pytest.raises(ManifestError, match=r"cartoon is 9.0 grey levels off"):
+def test_the_self_test_is_the_cpus_answer(bound: BoundNetwork, generator: Model) -> None:
+    bound.warm_up()
+    assert bound.model.golden
+    darker = (tuple(value - 9 for value in bound.model.golden[0] or ()), None, None)
+    _, content = fuse(MATTE, generator)
+    wrong = BoundNetwork(replace(bound.model, golden=darker), CPU, content, 1)
+    with pytest.raises(ManifestError, match=r"drawn is 9.0 grey levels off"):
         wrong.warm_up()
 
 
@@ -176,7 +203,7 @@ def test_networks_that_do_not_fit_are_not_joined(tmp_path: Path) -> None:
 
 
 def test_a_gpu_that_answers_nothing_ends_its_thread(
-    fused: BoundNetwork, crops: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+    bound: BoundNetwork, crops: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = list[int]()
 
@@ -188,13 +215,13 @@ def test_a_gpu_that_answers_nothing_ends_its_thread(
 
         return run
 
-    monkeypatch.setattr(fused._session, "run_with_iobinding", fails(1))
+    monkeypatch.setattr(bound._session, "run_with_iobinding", fails(1))
     with pytest.raises(RuntimeError, match="700"):  # the self test still runs: this batch was bad
-        fused.run(crops)
+        bound.run(crops)
     runs.clear()
-    monkeypatch.setattr(fused._session, "run_with_iobinding", fails(99))
+    monkeypatch.setattr(bound._session, "run_with_iobinding", fails(99))
     with pytest.raises(DeviceLost):
-        fused.run(crops)
+        bound.run(crops)
 
 
 def test_the_staged_way_stays_on_a_cpu(pipeline: Pipeline) -> None:

@@ -21,8 +21,8 @@ from photo2cartoon.ground.ticket import Ticket
 from photo2cartoon.pipeline.decode import decode_image
 from photo2cartoon.pipeline.opening import open_pipeline
 from photo2cartoon.pipeline.pipeline import Pipeline
-from tests.app.pipeline.test_decode import png_header
-from tests.conftest import PHOTO
+from tests.app.pipeline.pictures import png_header
+from tests.places import PHOTO
 
 Make = Callable[[Image.Image], Image.Image]
 

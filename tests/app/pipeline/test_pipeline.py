@@ -1,4 +1,4 @@
-"""The whole way, on the real models."""
+"""All stages together, on the real models."""
 
 import io
 from concurrent.futures import ThreadPoolExecutor
@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from photo2cartoon.ground.errors import FaceTooSmall, NoFaceFound, TooManyPixels
@@ -15,6 +16,7 @@ from photo2cartoon.ground.ticket import Ticket
 from photo2cartoon.pipeline.decode import decode_image
 from photo2cartoon.pipeline.opening import open_pipeline
 from photo2cartoon.pipeline.pipeline import Pipeline
+from photo2cartoon_models.preprocess import composite, to_image
 
 
 def test_a_photo_becomes_a_cartoon_on_white(pipeline: Pipeline, photo: bytes) -> None:
@@ -25,8 +27,31 @@ def test_a_photo_becomes_a_cartoon_on_white(pipeline: Pipeline, photo: bytes) ->
     hair, face = cartoon[30:60, 100:160].mean(), cartoon[110:190, 100:160].mean()
     assert hair < 160 < 200 < face  # drawn: dark hair, light skin
     _, (portrait,) = pipeline.prepare(photo, Options(), Ticket())
-    drawn = np.abs(cartoon - (portrait.tensor.transpose(1, 2, 0) + 1) * 127.5).mean()
-    assert drawn > 20  # and not the photo itself
+    seen = (portrait.tensor.transpose(1, 2, 0) + 1) * 127.5
+    assert np.abs(cartoon - seen).mean() > 15  # and not the photo itself
+
+
+def test_colours_are_the_photos_or_as_drawn(pipeline: Pipeline, photo: bytes) -> None:
+    """The astronaut is blond; the generator alone draws her hair gray."""
+    default, asked, drawn = (
+        pipeline.draw(photo, Options(colours=colours), Ticket())[0].astype(int)
+        for colours in (None, "photo", "drawn")
+    )
+    assert (default == asked).all()
+    _, (portrait,) = pipeline.prepare(photo, Options(), Ticket())
+    output = pipeline.drawer.networks[-1].run(portrait.tensor[None])[0][0]
+    assert (drawn == composite(to_image(output), portrait.matte)).all()
+    hair = np.s_[15:60, 90:190]
+    own, kept, lost = (rgb_to_ab(p[hair]) for p in (portrait.cut.crop.pixels, default, drawn))
+    hues = [np.degrees(np.arctan2(b, a)) for a, b in (own, kept)]
+    assert abs(hues[0] - hues[1]) < 15
+    assert np.hypot(*kept) > 2 * np.hypot(*lost)
+
+
+def rgb_to_ab(part: NDArray[np.integer]) -> NDArray[np.floating]:
+    """Mean chroma of a part of a picture, Lab's a and b."""
+    lab = cv2.cvtColor(part.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
+    return np.asarray(lab[:, :, 1:].mean(axis=(0, 1)))
 
 
 def test_the_generator_sees_the_aligned_portrait(pipeline: Pipeline, photo: bytes) -> None:

@@ -1,4 +1,4 @@
-"""The policy of batches, on a network of whose every run the test decides."""
+"""The batching policy, on a network whose every run the test controls."""
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +14,7 @@ from photo2cartoon.ground.errors import DeadlinePassed, InternalError
 from photo2cartoon.ground.ticket import Abandoned, Ticket
 from photo2cartoon.runtime.batcher import BUCKETS, Batcher
 from photo2cartoon_models.manifest import Model, load_manifest
-from tests.app.engine.test_lanes import kill
+from tests.app.fakes import kill
 
 Tensor = NDArray[np.float32]
 
@@ -24,7 +24,6 @@ POISON, KILLER = 666, 667
 class FakeNetwork:
     """Doubles its input. A run waits until the test lets it go; poison fails its whole batch."""
 
-    precision = "float32"
     nodes: Mapping[str, int] = {"CPUExecutionProvider": 1}
 
     def __init__(self) -> None:

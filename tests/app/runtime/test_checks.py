@@ -145,7 +145,7 @@ def test_each_thing_that_is_missing_has_its_remedy(
 def test_a_gpu_that_is_not_there_is_named(machine: Machine) -> None:
     machine(gpus=2)
     assert find_problems("cuda", 1) == []
-    assert "P2C_DEVICE_ID=2 names a GPU that is not there: 2 found" in refusal("cuda", 2)
+    assert "P2C_DEVICE_ID=2 names a GPU that does not exist: 2 found" in refusal("cuda", 2)
 
 
 def test_tensorrt_needs_tensorrt(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,12 +162,13 @@ def test_the_driver_is_read_without_nvml(tmp_path: Path, monkeypatch: pytest.Mon
     file = tmp_path / "version"
     monkeypatch.setattr(gpu, "DRIVER_FILE", file)
     assert runtime.driver_version() is None
-    for text in (
-        "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 01:15:15 UTC 2023",
-        "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.65.06  Release Build",
+    for module, version in (
+        ("x86_64 Kernel Module  535.104.05  Sat Aug 19 01:15:15 UTC 2023", "535.104.05"),
+        ("Open Kernel Module for x86_64  580.65.06  Release Build", "580.65.06"),
     ):
-        file.write_text(f"{text}\nGCC version:  gcc version 12.3.0 (Ubuntu 12.3.0-1)\n")
-        assert runtime.driver_version() in ("535.104.05", "580.65.06")
+        compiler = "GCC version:  gcc version 12.3.0 (Ubuntu 12.3.0-1)"
+        file.write_text(f"NVRM version: NVIDIA UNIX {module}\n{compiler}\n")
+        assert runtime.driver_version() == version
     assert gpu.count_gpus() is None
     assert gpu.read_gpu(0) is None
 

@@ -1,4 +1,4 @@
-"""Pinned memory and copies, with a library in whose place CUDA's would be."""
+"""Pinned memory and copies, with a fake in place of CUDA's library."""
 
 import ctypes
 from typing import Any
@@ -97,5 +97,6 @@ def test_a_bound_network_gives_the_same_bytes_through_it(
             np.testing.assert_array_equal(found, output)
     square = 256 * 256
     run = [("copy", 2 * 4 * square, 1)]
-    run += [("copy", 2 * 3 * square, 2), ("copy", 2 * square, 2), ("copy", 2 * 4, 2)]
+    run += [("copy", 2 * 3 * square, 2)] * 2  # as drawn, and in the photo's colours
+    run += [("copy", 2 * square, 2), ("copy", 2 * 4, 2)]  # matte, spread
     assert [call for call in library.calls if call[0] == "copy"] == run * 2

@@ -1,13 +1,17 @@
-"""A model that answers otherwise than the manifest says does not serve."""
+"""A model whose answer differs from the manifest's does not serve."""
 
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 
+from photo2cartoon.runtime import network as network_module
+from photo2cartoon.runtime.device import CPU, Device, Shapes
 from photo2cartoon.runtime.network import OnnxNetwork
-from photo2cartoon_models.manifest import ManifestError, load_manifest
+from photo2cartoon.runtime.session import open_session
+from photo2cartoon_models.manifest import ManifestError, Precision, load_manifest
 
 
 @pytest.fixture
@@ -46,3 +50,21 @@ def test_a_kernels_rounding_does_not(network: OnnxNetwork, monkeypatch: pytest.M
 def test_an_operators_model_has_no_golden_answer(network: OnnxNetwork) -> None:
     network.model = replace(network.model, golden=None)
     network.warm_up()
+
+
+@pytest.mark.parametrize(("precision", "fp16"), [("float32", "0"), ("float16", "1")])
+def test_tensorrt_computes_in_the_precision_of_the_entry(
+    monkeypatch: pytest.MonkeyPatch, precision: Precision, fp16: str
+) -> None:
+    asked: list[dict[str, str]] = []
+
+    def open_on_cpu(
+        content: bytes, name: str, device: Device, shapes: Shapes, *, loose: bool
+    ) -> onnxruntime.InferenceSession:
+        asked.append(device.providers(name, shapes)[0][1])
+        return open_session(content, name, CPU, shapes, loose=loose)
+
+    monkeypatch.setattr(network_module, "open_session", open_on_cpu)
+    model = replace(load_manifest()["face_mesh"], precision=precision)
+    OnnxNetwork(model, Device("tensorrt"))
+    assert [options["trt_fp16_enable"] for options in asked] == [fp16]

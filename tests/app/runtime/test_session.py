@@ -1,4 +1,4 @@
-"""A session that would compute elsewhere than asked for is refused. The sessions are made up."""
+"""A session that would not compute where it was asked to is refused. The sessions are fakes."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +8,7 @@ from typing import Any
 import onnxruntime
 import pytest
 
+from photo2cartoon.ground.settings import Settings
 from photo2cartoon.runtime import device as device_module
 from photo2cartoon.runtime import session as session_module
 from photo2cartoon.runtime.checks import StartRefused
@@ -63,7 +64,7 @@ def test_a_session_silently_placed_on_the_cpu_is_caught(monkeypatch: pytest.Monk
         open_session(b"", "selfie", CUDA)
     assert str(caught.value) == (
         "model selfie: ONNX Runtime put it on CPUExecutionProvider, not on CUDAExecutionProvider: "
-        "photo2cartoon doctor says more; P2C_PROVIDER=cpu does without a GPU"
+        "run photo2cartoon doctor for details, or set P2C_PROVIDER=cpu to do without a GPU"
     )
     assert asked[0][1]["enable_fallback"] == 0  # nor may it start again on the CPU in a run
 
@@ -111,6 +112,36 @@ def test_what_cuda_says_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> 
     message = str(caught.value)
     assert "no session with CUDAExecutionProvider: CUDA failure 100" in message
     assert "\n" not in message
+
+
+def test_the_settings_reach_onnx_runtime(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    chosen = {
+        "P2C_PROVIDER": "tensorrt",
+        "P2C_DEVICE_ID": "3",
+        "P2C_TF32": "false",
+        "P2C_PREFER_NHWC": "true",
+        "P2C_CONV_SEARCH": "exhaustive",
+        "P2C_CUDA_GRAPHS": "true",
+        "P2C_ENGINE_CACHE": str(tmp_path),
+    }
+    for name, value in chosen.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(device_module, "choose_provider", lambda asked, _: (asked, "asked for"))
+    (_, tensorrt), (_, cuda) = Device.choose(Settings()).providers("x")
+    expected = {"device_id": "3", "trt_cuda_graph_enable": "1"}
+    assert expected.items() <= tensorrt.items()
+    assert Path(tensorrt["trt_engine_cache_path"]).parent == tmp_path
+    expected = {
+        "device_id": "3",
+        "use_tf32": "0",
+        "prefer_nhwc": "1",
+        "cudnn_conv_algo_search": "EXHAUSTIVE",
+    }
+    assert expected.items() <= cuda.items()
+
+
+def test_a_device_without_settings_is_that_of_the_default_settings() -> None:
+    assert Device.choose(Settings(provider="cpu")) == CPU
 
 
 def test_the_options_reach_onnx_runtime(monkeypatch: pytest.MonkeyPatch) -> None:

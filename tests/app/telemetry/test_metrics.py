@@ -18,9 +18,8 @@ from photo2cartoon.pipeline.pipeline import Pipeline
 from photo2cartoon.runtime.device import Device
 from photo2cartoon.runtime.gpu import Gpu
 from photo2cartoon.telemetry.metrics import CODES, TIME_BUCKETS, Metrics, outcome_of
-from tests.app.api.test_batch import photos
-from tests.app.api.test_routes import PNG, engine_of, picture, upload
-from tests.conftest import PHOTO
+from tests.app.fakes import PNG, engine_of, photos, picture, upload
+from tests.places import PHOTO
 
 MOST_SERIES = 1000
 

@@ -1,9 +1,7 @@
 """Files in, ONNX out: equal pictures, free batch, metadata; nothing written when refused."""
 
 import os
-import subprocess
-import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +10,21 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from photo2cartoon.cli.main import commands
+from photo2cartoon.runtime.network import OnnxNetwork
 from photo2cartoon_models.conversion import convert as conversion
 from photo2cartoon_models.conversion.convert import Conversion, Provenance, convert
 from photo2cartoon_models.conversion.export import TOLERANCE, face_like, parity, run_onnx
 from photo2cartoon_models.conversion.optimize import FastGenerator
+from photo2cartoon_models.manifest import find_generator, load_manifest, load_model
 from photo2cartoon_models.networks.picture import Picture
-from photo2cartoon_models.readers.weights import read_checkpoint
+from photo2cartoon_models.readers.weights import read_weights
 from photo2cartoon_models.readers.weights_error import WeightsError
 from tests.train import files, nets
 
-WHERE = Provenance("mine", "my own", "MIT")
+WHERE = Provenance("mine", "my own", "MIT", "ink")
 SIDE = 64
 
 # torch's exporters warn about themselves.
@@ -58,13 +60,13 @@ def converted(
 
 def test_converted_file_draws_the_same(converted: Converted, weights: Path) -> None:
     assert converted.done.distance <= TOLERANCE
-    assert [path.name for path in converted.path.parent.iterdir()] == ["out.onnx"]
+    assert sorted(path.name for path in converted.path.parent.iterdir()) == ["out.json", "out.onnx"]
     session = onnxruntime.InferenceSession(converted.path, providers=["CPUExecutionProvider"])
     ends = [*session.get_inputs(), *session.get_outputs()]
     assert [end.name for end in ends] == ["input", "output"]
     assert all(end.shape == ["batch", 3, SIDE, SIDE] for end in ends)
     assert all(end.type == "tensor(float)" for end in ends)
-    net = read_checkpoint(weights).generator()
+    net = read_weights(weights).generator()
     for batch in (1, 2, 5):
         photo = nets.noise(batch, SIDE)
         with torch.no_grad():
@@ -80,14 +82,29 @@ def test_converted_file_says_what_it_is(converted: Converted) -> None:
     assert metadata["name"] == "mine"
     assert metadata["licence"] == "MIT"
     assert metadata["source"] == "my own"
-    assert metadata["checkpoint_sha256"] == converted.done.checkpoint.sha256
+    assert metadata["checkpoint_sha256"] == converted.done.weights.sha256
     assert metadata["network_version"] == "1"
     assert metadata["form"] == converted.form
     assert os.fsencode(Path(conversion.__file__).parent) not in converted.path.read_bytes()
 
 
+def test_the_entry_beside_the_file_is_its_contract(converted: Converted) -> None:
+    model = load_model(converted.path)
+    assert (model.name, model.source, model.licence, model.style) == (
+        "mine", "my own", "MIT", "ink",
+    )  # fmt: skip
+    assert model.made_by.startswith("photo2cartoon convert, torch")
+    assert model.precision == "float32"
+    assert model.image_size == SIDE
+    ours = load_manifest()["photo2cartoon"]
+    for mine, theirs in zip(model.inputs + model.outputs, ours.inputs + ours.outputs, strict=True):
+        assert replace(mine, shape=theirs.shape) == theirs
+    assert find_generator(load_manifest(), converted.path) == model
+    OnnxNetwork(model)  # digest and contract hold, or it raises
+
+
 def test_parity_sees_a_wrong_network(converted: Converted, weights: Path) -> None:
-    net = read_checkpoint(weights).generator()
+    net = read_weights(weights).generator()
     content = converted.path.read_bytes()
     assert parity(content, Picture(net), SIDE) <= TOLERANCE
     with torch.no_grad():
@@ -169,11 +186,11 @@ def test_published_onnx(
 ) -> None:
     net = nets.generator(ngf=8)
     path = published_onnx(tmp_path / "published.onnx", net, SIDE, picture_only)
-    checkpoint = read_checkpoint(path)
+    weights = read_weights(path)
     unseen = {"gap_fc.bias", "gmp_fc.bias"} if picture_only else set()
     for name, value in net.state_dict().items():
         if name not in unseen:
-            assert checkpoint.weights[name].tobytes() == value.numpy().tobytes(), name
+            assert weights.tensors[name].tobytes() == value.numpy().tobytes(), name
     monkeypatch.setattr(conversion, "parity", lambda *_: 0.0)
     done = convert(path, tmp_path / "out.onnx", WHERE, side=SIDE)
     assert "differs from the ONNX file it came from by" in done.notes[-1]
@@ -210,31 +227,36 @@ def test_paddle_file_by_the_command(tmp_path: Path) -> None:
         tmp_path / "photo2cartoon_genA2B_weight.pdparams", files.paddle(nets.generator(ngf=8)), 4
     )
     target = tmp_path / "out.onnx"
-    command = [
-        sys.executable,
-        "-m",
-        "photo2cartoon_models.conversion.convert",
-        str(source),
-        str(target),
-        "--size",
-        "64",
-        "--no-optimize",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    call = [str(source), str(target), "--size", "64", "--no-optimize", "--origin", "a friend"]
+    done = CliRunner().invoke(commands, ["convert", *call])
+    assert done.exit_code == 0, done.output
     assert "read: Paddle names, pickle, one network" in done.stdout
+    assert load_model(target).source == "a friend"
     photo = face_like(2, SIDE)
-    net = read_checkpoint(source).generator()
+    net = read_weights(source).generator()
     with torch.no_grad():
         expected = net(torch.from_numpy(photo)).image.numpy()
     assert abs(np.asarray(run_onnx(target.read_bytes(), photo)) - expected).max() <= TOLERANCE
 
 
-def test_refusals_of_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_refusals_of_the_command(tmp_path: Path) -> None:
     source = tmp_path / "w.pt"
     source.write_bytes(b"no weights")
-    assert conversion.main([str(source), str(tmp_path / "out.onnx")]) == 2
-    assert "neither a torch or Paddle file nor ONNX" in capsys.readouterr().err
+    refused = CliRunner().invoke(commands, ["convert", str(source), str(tmp_path / "out.onnx")])
+    assert refused.exit_code == 2
+    assert "neither a torch or Paddle file nor ONNX" in refused.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["w.pt"]
+
+
+@pytest.mark.usefixtures("without_export")
+def test_both_files_are_written_or_none(
+    tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversion, "parity", lambda *_: 0.0)
+    (tmp_path / "out.json.part").mkdir()  # the entry cannot be written
+    with pytest.raises(WeightsError, match="cannot write"):
+        convert(weights, tmp_path / "out.onnx", WHERE, side=SIDE)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.json.part"]
 
 
 def test_full_variant_keeps_its_side(tmp_path: Path) -> None:

@@ -7,12 +7,13 @@ import onnx
 import pytest
 import torch
 
+from photo2cartoon.runtime.network import OnnxNetwork
 from photo2cartoon_models.conversion.convert import Form, Provenance, choose_form, convert
 from photo2cartoon_models.conversion.export import run_onnx
 from photo2cartoon_models.conversion.pixels import TOLERANCE, PixelGenerator, draw, drawn_rgba
-from photo2cartoon_models.manifest import load_manifest
+from photo2cartoon_models.manifest import load_manifest, load_model
 from photo2cartoon_models.networks.picture import Picture
-from photo2cartoon_models.readers.weights import Checkpoint
+from photo2cartoon_models.readers.weights import GeneratorWeights
 from photo2cartoon_models.readers.weights_error import WeightsError
 from tests.train import files, nets
 
@@ -20,22 +21,25 @@ SIDE = 64
 pytestmark = pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec:FutureWarning")
 
 
-def converted(folder: Path, form: Form) -> tuple[Checkpoint, bytes, float]:
+def converted(folder: Path, form: Form) -> tuple[GeneratorWeights, bytes, float]:
     source = folder / "w.pt"
     torch.save(files.minivision(nets.generator(ngf=8)), source)
     done = convert(source, folder / "out.onnx", Provenance("x"), side=SIDE, form=form)
-    return done.checkpoint, (folder / "out.onnx").read_bytes(), done.distance
+    return done.weights, (folder / "out.onnx").read_bytes(), done.distance
 
 
 @torch.no_grad()
 def test_bytes_in_bytes_out(tmp_path: Path) -> None:
-    checkpoint, content, distance = converted(tmp_path, "pixels")
+    weights, content, distance = converted(tmp_path, "pixels")
     assert distance <= TOLERANCE
+    entry = load_model(tmp_path / "out.onnx")
+    assert entry.precision == "float32"
+    OnnxNetwork(entry)  # digest and contract hold, or it raises
     rgba = drawn_rgba(2, SIDE, seed=5)
     found = run_onnx(content, rgba)
     assert found.dtype == np.uint8
     assert found.shape == (2, SIDE, SIDE, 3)
-    net = Picture(checkpoint.generator())
+    net = Picture(weights.generator())
     expected = np.stack([draw(picture, net) for picture in rgba])
     assert abs(found.astype(int) - expected).max() <= TOLERANCE
     assert (found == expected).mean() > 0.99
@@ -56,6 +60,7 @@ def test_the_matte_hides_what_is_behind_it() -> None:
 def test_half_precision_is_in_the_convolutions_only(tmp_path: Path) -> None:
     _, content, used = converted(tmp_path, "half")
     assert used <= 1
+    assert load_model(tmp_path / "out.onnx").precision == "float16"
     model = onnx.shape_inference.infer_shapes(onnx.load_model_from_string(content))
     kinds = {v.name: v.type.tensor_type.elem_type for v in model.graph.value_info}
     nodes = model.graph.node

@@ -12,7 +12,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from photo2cartoon_models.evaluation.identity import CHIP_REGION, MEAN, PACKED, STD, IdentityNetwork
 from photo2cartoon_models.readers.weights_error import WeightsError
-from tests.models.mediapipe.test_tflite_to_onnx import Net
+from tests.models.mediapipe.net import Net
 from tests.train import evaluations
 
 

@@ -30,10 +30,10 @@ def test_published_sizes(
     net = Discriminator(LAYERS[kind])
     assert len(net.state_dict()) == tensors
     assert sum(parameter.numel() for parameter in net.parameters()) == parameters
-    verdict = net(torch.zeros(1, 3, 256, 256))
-    assert verdict.logit.shape == (1, 1, logit, logit)
-    assert verdict.cam_logit.shape == (1, 2)
-    assert verdict.heatmap.shape == (1, 1, heatmap, heatmap)
+    output = net(torch.zeros(1, 3, 256, 256))
+    assert output.logit.shape == (1, 1, logit, logit)
+    assert output.cam_logit.shape == (1, 2)
+    assert output.heatmap.shape == (1, 1, heatmap, heatmap)
 
 
 def test_attention_uses_the_raw_weights_and_the_logit_the_normalised() -> None:

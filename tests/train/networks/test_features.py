@@ -19,7 +19,7 @@ CHANNELS = {
 
 
 def _features(variant: Variant) -> LiteFeatures:
-    return LiteFeatures(variant, judge=variant == 2)
+    return LiteFeatures(variant, evaluation=variant == 2)
 
 
 @pytest.mark.parametrize("variant", get_args(Variant))
@@ -33,11 +33,11 @@ def test_shapes(variant: Variant) -> None:
     assert features.pooled(torch.zeros(2, 3, 64, 64)).shape == (2, POOLED)
 
 
-def test_lite2_judges_and_never_trains() -> None:
+def test_lite2_is_for_evaluation_only() -> None:
     with pytest.raises(ValueError, match="Lite2 was asked for training"):
         LiteFeatures(2)
     with pytest.raises(ValueError, match="Lite0 was asked for evaluation"):
-        LiteFeatures(0, judge=True)
+        LiteFeatures(0, evaluation=True)
 
 
 def test_gradients_reach_the_picture_and_nothing_else() -> None:

@@ -15,12 +15,12 @@ from photo2cartoon.pipeline.opening import open_pipeline
 from photo2cartoon_models.conversion.convert import Form, Provenance, convert
 from photo2cartoon_models.conversion.export import run_onnx
 from photo2cartoon_models.networks.lite import LiteGenerator
-from photo2cartoon_models.readers.weights import read_checkpoint
+from photo2cartoon_models.readers.weights import read_weights
 from photo2cartoon_models.readers.weights_error import WeightsError
 from photo2cartoon_models.train import main
 from tests.train import toy
 from tests.train.nets import noise
-from tests.train.training.test_resume import configured, into
+from tests.train.toy import configured, into
 
 pytestmark = pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec:FutureWarning")
 
@@ -56,7 +56,7 @@ def test_it_converts_in_every_form(form: Form, tmp_path: Path) -> None:
     torch.save({"genA2B": net.state_dict(), "training": {"step": 1}}, tmp_path / "x.pt")
     target = tmp_path / "x.onnx"
     done = convert(tmp_path / "x.pt", target, Provenance("x"), side=64, form=form)
-    assert (done.checkpoint.network, done.checkpoint.ngf, done.checkpoint.n_blocks) == (
+    assert (done.weights.network, done.weights.ngf, done.weights.n_blocks) == (
         "lite",
         4,
         2,
@@ -75,7 +75,7 @@ def test_wrong_light_weights_are_named(tmp_path: Path) -> None:
     del state["up2.mix.0.weight"]
     torch.save(state, tmp_path / "x.pt")
     with pytest.raises(WeightsError, match=r"missing: up2\.mix\.0\.weight"):
-        read_checkpoint(tmp_path / "x.pt")
+        read_weights(tmp_path / "x.pt")
 
 
 @pytest.mark.parametrize("recipe", ["published", "fast"])

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from photo2cartoon_models.networks.generator import Generator
-from photo2cartoon_models.readers.weights import read_checkpoint
+from photo2cartoon_models.readers.weights import read_weights
 from photo2cartoon_models.readers.weights_error import WeightsError
 from tests.train import files, nets
 
@@ -48,14 +48,14 @@ FORMATS: dict[str, Maker] = {
 @pytest.mark.parametrize("name", FORMATS)
 def test_formats(tmp_path: Path, name: str) -> None:
     net = nets.generator(ngf=8)
-    checkpoint = read_checkpoint(FORMATS[name](tmp_path / "weights.bin", net))
-    assert (checkpoint.ngf, checkpoint.light) == (8, True)
-    assert checkpoint.weights.keys() == net.state_dict().keys()
+    weights = read_weights(FORMATS[name](tmp_path / "weights.bin", net))
+    assert (weights.ngf, weights.light) == (8, True)
+    assert weights.tensors.keys() == net.state_dict().keys()
     for key, value in net.state_dict().items():  # `net` lost its biases if Paddle has none
-        assert checkpoint.weights[key].tobytes() == value.numpy().tobytes(), key
+        assert weights.tensors[key].tobytes() == value.numpy().tobytes(), key
     photo = nets.noise(1, 32)
     with torch.no_grad():
-        assert torch.equal(checkpoint.generator()(photo).image, net(photo).image)
+        assert torch.equal(weights.generator()(photo).image, net(photo).image)
 
 
 def test_numpy_1_names_of_pickled_arrays(tmp_path: Path) -> None:
@@ -65,31 +65,31 @@ def test_numpy_1_names_of_pickled_arrays(tmp_path: Path) -> None:
     content = path.read_bytes()
     assert b"cnumpy._core.multiarray\n" in content
     path.write_bytes(content.replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n"))
-    assert read_checkpoint(path).weights.keys() == net.state_dict().keys()
+    assert read_weights(path).tensors.keys() == net.state_dict().keys()
 
 
 def test_full_variant_and_half_precision(tmp_path: Path) -> None:
     net = nets.generator(ngf=8, img_size=32, light=False).half()
-    checkpoint = read_checkpoint(torch_file(tmp_path / "w.pt", net.state_dict()))
-    assert (checkpoint.light, checkpoint.img_size) == (False, 32)
-    assert {weight.dtype for weight in checkpoint.weights.values()} == {np.dtype(np.float32)}
+    weights = read_weights(torch_file(tmp_path / "w.pt", net.state_dict()))
+    assert (weights.light, weights.img_size) == (False, 32)
+    assert {weight.dtype for weight in weights.tensors.values()} == {np.dtype(np.float32)}
 
 
 def test_the_chosen_network(tmp_path: Path) -> None:
     net = nets.generator(ngf=8)
     path = torch_file(tmp_path / "w.pt", files.six(other(), files.minivision(net)))
-    weights = read_checkpoint(path, "genB2A").weights
+    weights = read_weights(path, "genB2A").tensors
     assert weights["conv1x1.bias"].tobytes() == net.state_dict()["conv1x1.bias"].numpy().tobytes()
     with pytest.raises(WeightsError, match="no network genC in the file; it holds genA2B, "):
-        read_checkpoint(path, "genC")
+        read_weights(path, "genC")
 
 
 def test_what_was_left_out_is_said(tmp_path: Path) -> None:
     net = nets.generator(ngf=8)
     pt = torch_file(tmp_path / "w.pt", files.minivision(net))
-    assert "dropped 56 dead ConvBlock4" in read_checkpoint(pt).notes[0]
+    assert "dropped 56 dead ConvBlock4" in read_weights(pt).notes[0]
     paddle = files.flat_pdparams(tmp_path / "w.pdparams", files.paddle(net), 4)
-    assert "biases of linear layers are zero" in read_checkpoint(paddle).notes[0]
+    assert "biases of linear layers are zero" in read_weights(paddle).notes[0]
 
 
 def broken(change: Callable[[dict[str, torch.Tensor]], object]) -> dict[str, torch.Tensor]:
@@ -117,7 +117,7 @@ def test_wrong_tensors_are_named(
     tmp_path: Path, change: Callable[[dict[str, torch.Tensor]], object], message: str
 ) -> None:
     with pytest.raises(WeightsError, match=message):
-        read_checkpoint(torch_file(tmp_path / "w.pt", broken(change)))
+        read_weights(torch_file(tmp_path / "w.pt", broken(change)))
 
 
 @pytest.mark.parametrize(
@@ -136,12 +136,12 @@ def test_other_files_are_refused(tmp_path: Path, content: bytes, message: str) -
     path = tmp_path / "w.pt"
     path.write_bytes(content)
     with pytest.raises(WeightsError, match=message):
-        read_checkpoint(path)
+        read_weights(path)
 
 
 def test_no_file(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="No such file"):
-        read_checkpoint(tmp_path / "none.pt")
+        read_weights(tmp_path / "none.pt")
 
 
 class Evil:
@@ -163,7 +163,7 @@ def test_malicious_files_run_nothing(tmp_path: Path, kind: str) -> None:
     else:
         path.write_bytes(pickle.dumps(content, int(kind[-1])))
     with pytest.raises(WeightsError, match=r"refused: .*nothing of it was run|Nothing of it was"):
-        read_checkpoint(path)
+        read_weights(path)
     assert not trace.exists()
     pickle.loads(pickle.dumps(Evil(trace)))
     assert trace.exists()  # it would have
@@ -181,7 +181,7 @@ def test_arrays_of_other_things_are_refused(tmp_path: Path, array: np.ndarray) -
     path = tmp_path / "w.pdparams"
     path.write_bytes(pickle.dumps({"a": array}, 4))
     with pytest.raises(WeightsError, match=r"refused|array of|weights are"):
-        read_checkpoint(path)
+        read_weights(path)
 
 
 def test_old_hourglass_is_refused(tmp_path: Path) -> None:
@@ -193,6 +193,6 @@ def test_old_hourglass_is_refused(tmp_path: Path) -> None:
             value.mul_(3)
     path = torch_file(tmp_path / "w.pt", state)
     with pytest.raises(WeightsError, match="hourglass as it was before 2020-05-04"):
-        read_checkpoint(path)
+        read_weights(path)
     state["HourGlass3.HG.0.ConvBlock4_2.ConvBlock2.3.weight"].mul_(3)  # one touched: not the old
-    assert read_checkpoint(torch_file(path, state)).ngf == 8
+    assert read_weights(torch_file(path, state)).ngf == 8

@@ -18,7 +18,7 @@ from photo2cartoon_models.training.config import (
     load_config,
     parse_config,
 )
-from tests.conftest import ROOT
+from tests.places import ROOT
 
 
 def test_every_shipped_file_is_right() -> None:
@@ -102,9 +102,29 @@ def test_a_file_that_is_no_configuration(tmp_path: Path) -> None:
     path = tmp_path / "x.yaml"
     with pytest.raises(ConfigError, match="cannot be read"):
         load_config(path)
+    path.write_bytes(b"\xff")
+    with pytest.raises(ConfigError, match="not text"):
+        load_config(path)
     path.write_text("a: [")
     with pytest.raises(ConfigError, match="not YAML"):
         load_config(path)
+
+
+def test_a_configuration_that_comes_along_needs_only_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for path in CONFIGS.glob("*.yaml"):
+        assert load_config(path.stem) == load_config(path)
+    (tmp_path / "fast_lite").write_text("seed: 7")
+    assert load_config("fast_lite").seed == 0
+    assert load_config("./fast_lite").seed == 7
+    with pytest.raises(ConfigError) as caught:
+        load_config("fast_light")
+    assert str(caught.value) == (
+        "fast_light: cannot be read (No such file or directory); these come along: "
+        "fast_lite, fast_photo2cartoon, ugatit_photo2cartoon"
+    )
 
 
 def test_every_key_is_explained() -> None:

@@ -198,9 +198,9 @@ def test_mattes_err_at_their_edge_only() -> None:
     assert (changed.sum((1, 2, 3)) < matte.sum((1, 2, 3))).any()
 
 
-def test_judges_see_shifted_pictures_with_holes_and_gradients_pass() -> None:
+def test_discriminators_see_shifted_pictures_with_holes_and_gradients_pass() -> None:
     picture = torch.full((20, 3, 64, 64), -0.5, requires_grad=True)
-    seen = augment.for_judges(picture, FastAugment(), torch.Generator().manual_seed(0))
+    seen = augment.diff_augment(picture, FastAugment(), torch.Generator().manual_seed(0))
     values = {round(v, 3) for v in seen.detach().flatten().tolist()}
     assert values <= {-0.5, 0.0, 1.0}  # as it was, hole, white border
     holes = ((seen.detach() == 0).flatten(1).any(1)).float().mean()

@@ -13,9 +13,9 @@ import torch
 
 from photo2cartoon_models.training.checkpoint import read_run
 from photo2cartoon_models.training.data import order
-from tests.conftest import ROOT
+from tests.places import ROOT
 from tests.train import toy
-from tests.train.training.test_resume import configured, into
+from tests.train.toy import configured, into
 
 LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
 

@@ -93,9 +93,11 @@ def test_the_total_is_the_weighted_sum(data: Path) -> None:
         assert float(terms["g"]) == pytest.approx(total, rel=1e-5)
 
 
-def test_judges_and_generator_learn_apart(data: Path) -> None:
+def test_discriminators_and_generator_learn_apart(data: Path) -> None:
     run = recipe(config(data))
-    projections = [p.clone() for judge in run.projected for p in judge.projections.parameters()]
+    projections = [
+        p.clone() for discriminator in run.projected for p in discriminator.projections.parameters()
+    ]
     before = {n: [p.clone() for p in net.parameters()] for n, net in run.networks.items()}
     run._optim_g.step = lambda: None  # type: ignore[method-assign]
     run.step(1)
@@ -105,7 +107,7 @@ def test_judges_and_generator_learn_apart(data: Path) -> None:
     for name in ("live", "genA2B"):
         same = run.networks[name].parameters()
         assert all(torch.equal(p, q) for p, q in zip(before[name], same, strict=True))
-    after = [p for judge in run.projected for p in judge.projections.parameters()]
+    after = [p for discriminator in run.projected for p in discriminator.projections.parameters()]
     assert all(torch.equal(p, q) for p, q in zip(projections, after, strict=True))
 
 
@@ -121,13 +123,13 @@ def test_the_mean_follows(data: Path) -> None:
 def test_light_changes_what_is_drawn_and_not_what_is_wanted(data: Path) -> None:
     plain = {"rotate_degrees": 0, "zoom": 0, "shift": 0, "flip": 0, "brightness": 0, "edge": 0}
     run = recipe(config(data, pairs=False, augment={**plain, "relight": 1.0}))
-    batch = run._batch(run._enter_stage(1), 1)
+    batch = run.batches.take(run.batches.enter_stage(1), 1)
     photo, wanted = batch.inputs[:2], batch.plain
     assert float((photo - wanted).abs().max()) > 0.3
     white = wanted == 1
     assert torch.equal(photo[white], wanted[white])  # the background stays
     run = recipe(config(data, pairs=False, augment={**plain, "relight": 0.0}))
-    batch = run._batch(run._enter_stage(1), 1)
+    batch = run.batches.take(run.batches.enter_stage(1), 1)
     torch.testing.assert_close(batch.inputs[:2], batch.plain)
 
 

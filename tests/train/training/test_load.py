@@ -13,11 +13,11 @@ from photo2cartoon.cli.main import commands
 from photo2cartoon_models.conversion.export import TOLERANCE, face_like, run_onnx
 from photo2cartoon_models.manifest import load_manifest
 from photo2cartoon_models.networks.generator import Generator
-from photo2cartoon_models.readers.weights import read_checkpoint
+from photo2cartoon_models.readers.weights import read_weights
 from photo2cartoon_models.train import main
 from photo2cartoon_models.training.checkpoint import read_run
 from tests.train import files, nets, toy
-from tests.train.training.test_resume import configured, into
+from tests.train.toy import configured, into
 
 
 @pytest.fixture(scope="module")
@@ -34,11 +34,11 @@ def first_weight(state: dict[str, torch.Tensor]) -> torch.Tensor:
 
 def test_six_published_networks(data: Path, tmp_path: Path) -> None:
     a2b, b2a = nets.generator(seed=1, ngf=4), nets.generator(seed=2, ngf=4)
-    judges = {
+    discriminators = {
         name: nets.discriminator(5, seed=k).state_dict() for k, name in enumerate(files.NETS[2:])
     }
     path = tmp_path / "six.pt"
-    six = {"genA2B": files.minivision(a2b), "genB2A": files.minivision(b2a), **judges}
+    six = {"genA2B": files.minivision(a2b), "genB2A": files.minivision(b2a), **discriminators}
     torch.save(six, path)
     sizes = ["-o", *(f"model.discriminator_{x}.{y}" for x in "gl" for y in ("ndf=8", "n_layers=5"))]
     arguments = [*configured("published", data, tmp_path), *into(tmp_path / "run"), *FROZEN, *sizes]
@@ -46,8 +46,8 @@ def test_six_published_networks(data: Path, tmp_path: Path) -> None:
     state = read_run(tmp_path / "run" / "checkpoints" / "last.pt")
     for name, net in (("genA2B", a2b), ("genB2A", b2a)):
         torch.testing.assert_close(first_weight(state[name]), first_weight(net.state_dict()))
-    for name, judge in judges.items():
-        torch.testing.assert_close(state[name]["conv1x1.weight"], judge["conv1x1.weight"])
+    for name, weights in discriminators.items():
+        torch.testing.assert_close(state[name]["conv1x1.weight"], weights["conv1x1.weight"])
 
 
 @pytest.mark.parametrize("kind", ["torch", "paddle"])
@@ -121,5 +121,5 @@ def test_the_network_that_comes_along_can_be_trained_on() -> None:
     path = load_manifest()["photo2cartoon"].path
     photo = face_like(1, 256)
     with torch.no_grad():
-        drawn = read_checkpoint(path).generator()(torch.from_numpy(photo)).image.numpy()
+        drawn = read_weights(path).generator()(torch.from_numpy(photo)).image.numpy()
     assert np.abs(drawn - run_onnx(path.read_bytes(), photo)).max() <= TOLERANCE

@@ -8,23 +8,25 @@ import pytest
 import torch
 from torch import Tensor
 
-from photo2cartoon_models.networks.discriminator import Verdict
+from photo2cartoon_models.networks.discriminator import DiscriminatorOutput
 from photo2cartoon_models.training import losses
 
 
-def verdict(logit: list[float], cam: list[float]) -> Verdict:
-    return Verdict(torch.tensor(logit).reshape(1, 1, 1, -1), torch.tensor([cam]), torch.zeros(1))
+def output(logit: list[float], cam: list[float]) -> DiscriminatorOutput:
+    return DiscriminatorOutput(
+        torch.tensor(logit).reshape(1, 1, 1, -1), torch.tensor([cam]), torch.zeros(1)
+    )
 
 
 def test_lsgan_of_a_discriminator() -> None:
-    real, made = verdict([1.0, 3.0], [2.0, 1.0]), verdict([0.5, -0.5], [1.0, 3.0])
+    real, made = output([1.0, 3.0], [2.0, 1.0]), output([0.5, -0.5], [1.0, 3.0])
     # ((0 + 4) / 2) + (.25 + .25) / 2 + (1 + 0) / 2 + (1 + 9) / 2
-    assert float(losses.judged_real_and_made(real, made)) == pytest.approx(2 + 0.25 + 0.5 + 5)
+    assert float(losses.lsgan_discriminator(real, made)) == pytest.approx(2 + 0.25 + 0.5 + 5)
 
 
 def test_lsgan_of_a_generator() -> None:
     # ((.25 + 2.25) / 2) + (0 + 4) / 2
-    assert float(losses.taken_for_real(verdict([0.5, -0.5], [1.0, 3.0]))) == pytest.approx(3.25)
+    assert float(losses.lsgan_generator(output([0.5, -0.5], [1.0, 3.0]))) == pytest.approx(3.25)
 
 
 def test_cam_term() -> None:
@@ -46,9 +48,9 @@ def test_face_id_is_the_mean_over_the_batch() -> None:
 def test_hinge() -> None:
     real, made = [torch.tensor([2.0, 0.0])], [torch.tensor([-3.0, 0.5])]
     # (0 + 1) / 2 + (0 + 1.5) / 2
-    assert float(losses.hinge_real_and_made(real, made)) == pytest.approx(1.25)
+    assert float(losses.hinge_discriminator(real, made)) == pytest.approx(1.25)
     two = [torch.tensor([1.0]), torch.tensor([2.0, 4.0])]
-    assert float(losses.hinge_taken_for_real(two)) == pytest.approx(-1 - 3)
+    assert float(losses.hinge_generator(two)) == pytest.approx(-1 - 3)
 
 
 def test_content_ignores_strength_and_offset() -> None:

@@ -96,11 +96,11 @@ def test_terms_are_the_published_sums(data: Path) -> None:
     run.face_id = torch.nn.Sequential(torch.nn.AvgPool2d(8), torch.nn.Flatten()).eval()
     run.weights = run.weights.model_copy(update={"faceid_weight": 1.0})
     a, b = run._batch(1)
-    for judge in run.judges:
-        judge(a)  # the spectral norm of a new one is not settled
-        judge.eval()
+    for discriminator in run.discriminators:
+        discriminator(a)  # the spectral norm of a new one is not settled
+        discriminator.eval()
     with torch.no_grad():
-        terms = run.draw_terms(a, b)
+        terms = run.generator_terms(a, b)
         fake_b, fake_a = run.a2b(a), run.b2a(b)
         cycle_a, cycle_b = run.b2a(fake_b.image).image, run.a2b(fake_a.image).image
         same_a, same_b = run.b2a(a), run.a2b(b)
@@ -112,13 +112,13 @@ def test_terms_are_the_published_sums(data: Path) -> None:
             return F.binary_cross_entropy_with_logits(x, torch.full_like(x, target))
 
         adversarial = torch.tensor(0.0)
-        judged = torch.tensor(0.0)
-        cases = zip(run.judges, (a, a, b, b), (fake_a, fake_a, fake_b, fake_b), strict=True)
-        for judge, real, fake in cases:
-            verdict, truth = judge(fake.image), judge(real)
-            adversarial += mse(verdict.logit, 1) + mse(verdict.cam_logit, 1)
-            judged += mse(truth.logit, 1) + mse(truth.cam_logit, 1)
-            judged += mse(verdict.logit, 0) + mse(verdict.cam_logit, 0)
+        told_apart = torch.tensor(0.0)
+        cases = zip(run.discriminators, (a, a, b, b), (fake_a, fake_a, fake_b, fake_b), strict=True)
+        for discriminator, real, fake in cases:
+            output, truth = discriminator(fake.image), discriminator(real)
+            adversarial += mse(output.logit, 1) + mse(output.cam_logit, 1)
+            told_apart += mse(truth.logit, 1) + mse(truth.cam_logit, 1)
+            told_apart += mse(output.logit, 0) + mse(output.cam_logit, 0)
         cam = bce(fake_a.cam_logit, 1) + bce(same_a.cam_logit, 0)
         cam += bce(fake_b.cam_logit, 1) + bce(same_b.cam_logit, 0)
         face = 2 - sum(
@@ -136,7 +136,7 @@ def test_terms_are_the_published_sums(data: Path) -> None:
         total += 1000 * expected["cam"] + expected["face_id"]
         for name, value in (expected | {"total": total}).items():
             torch.testing.assert_close(terms[name], value)
-        torch.testing.assert_close(run.judge_terms(a, b)["total"], judged)
+        torch.testing.assert_close(run.discriminator_terms(a, b)["total"], told_apart)
 
 
 def test_only_their_own_optimiser_changes_networks(data: Path) -> None:

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,27 +16,9 @@ import yaml
 
 from photo2cartoon_models.train import main
 from photo2cartoon_models.training.checkpoint import ResumeError, read_run
-from tests.conftest import ROOT
+from tests.places import ROOT
 from tests.train import toy
-
-SMALL: dict[str, Any] = {
-    "published": {
-        "recipe": "published",
-        "iterations": 6,
-        "model": {
-            "generator": {"ngf": 4, "img_size": 32},
-            "discriminator_g": {"ndf": 4, "n_layers": 5},
-            "discriminator_l": {"ndf": 4, "n_layers": 4},
-            "faceid_weight": 0,
-        },
-    },
-    "fast": {
-        "recipe": "fast",
-        "precision": "32-true",
-        "model": {"generator": {"name": "LiteGenerator", "ngf": 4, "n_blocks": 2}},
-        "stages": [{"img_size": 32, "iterations": 3}, {"img_size": 64, "iterations": 3}],
-    },
-}
+from tests.train.toy import configured, into
 
 
 @pytest.fixture(scope="module")
@@ -49,28 +30,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def arguments(request: pytest.FixtureRequest, data: Path, tmp_path: Path) -> list[str]:
     """`train`, on a toy configuration."""
     return configured(request.param, data, tmp_path)
-
-
-def configured(recipe: str, data: Path, folder: Path) -> list[str]:
-    train = {"dataroot_a": str(data / "trainA"), "dataroot_b": str(data / "trainB")}
-    if recipe == "fast":
-        train["dataroot_p"] = str(data / "trainP")
-    else:
-        train["load_size"] = "36"
-    test = {"dataroot_a": str(data / "testA"), "dataroot_b": str(data / "testB")}
-    values = {
-        **SMALL[recipe],
-        "dataset": {"train": train, "test": test},
-        "log_config": {"interval": 2, "visual_interval": 4},
-        "snapshot_config": {"interval": 3, "keep_interval": 4},
-    }
-    path = folder / "config.yaml"
-    path.write_text(yaml.safe_dump(values))
-    return ["--config-file", str(path), "--accelerator", "cpu"]
-
-
-def into(folder: Path) -> list[str]:
-    return ["-o", f"output_dir={folder}"]
 
 
 def flat(value: Any, name: str = "") -> dict[str, Any]:
@@ -170,11 +129,9 @@ def test_a_spent_budget_ends_with_a_checkpoint(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = configured("fast", data, tmp_path)
-    start = time.monotonic()
     code = main([*arguments, *into(tmp_path / "run"), "--max-minutes", "0.001",
                  "-o", "stages.1.iterations=100000"])  # fmt: skip
     assert code == 0
-    assert time.monotonic() - start < 60
     assert "time is up after step 1;" in capsys.readouterr().out
 
 

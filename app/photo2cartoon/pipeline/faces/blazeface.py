@@ -19,12 +19,12 @@ SHORT_RANGE = ((8, 2), (16, 6))
 FULL_RANGE = ((4, 1),)
 LOGIT_LIMIT = 100.0
 SUPPRESSION_IOU = 0.3
-LOWEST = 0.3  # score below which a candidate is forgotten at once
+LOWEST = 0.3  # candidates with a lower score are dropped at once
 FIRM = 0.5
-CERTAIN = 0.85  # upright heads score above it, heads on their side or head hardly ever
+CERTAIN = 0.85  # upright heads score above it; heads on their side or upside down hardly ever do
 
 SHORT_SIZE, FULL_SIZE = 128, 384
-LARGE = 0.15  # of the long side: the short-range network misses no face of this size
+LARGE = 0.15  # share of the long side; the short-range network misses no face this large
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Detection:
         keypoints: `(K, 2)` float32: eye at image left, eye at image right, nose tip, then
             BlazeFace's mouth centre, tragion at image left and at image right, or SCRFD's two mouth
             corners.
-        turn: quarter turns counter-clockwise after which it was found.
+        turn: quarter turns, counter-clockwise, after which it was found.
     """
 
     score: float
@@ -47,11 +47,11 @@ class Detection:
 
     @property
     def eyes(self) -> NDArray[np.float32]:
-        """`(2, 2)`: the eyes' middles, the one at image left first."""
+        """`(2, 2)`: centres of the eyes, the one at image left first."""
         return self.keypoints[:2]
 
     def scaled(self, factor: float) -> "Detection":
-        """The same detection in the image at another size."""
+        """Return the same detection in the image at another size."""
         by = np.float32(factor)
         return Detection(self.score, self.box * by, self.keypoints * by, self.turn)
 
@@ -63,11 +63,12 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Everything one look found, before overlapping candidates are merged.
+    """Everything that one look found, before overlapping candidates are merged.
 
     Attributes:
         scores: `(K,)`, `LOWEST`..1.
         points: `(K, 8, 2)`: two box corners and six keypoints, in image pixels.
+        turn: quarter turns, counter-clockwise, after which they were found.
     """
 
     scores: NDArray[np.float64]
@@ -75,7 +76,7 @@ class Candidates:
     turn: int = 0
 
     def above(self, threshold: float) -> list[Detection]:
-        """Merge the candidates from `threshold` up, best score first."""
+        """Merge the candidates that score `threshold` or more; return them best score first."""
         kept = self.scores >= threshold
         merged = weighted_suppression(self.scores[kept], self.points[kept])
         return [replace(detection, turn=self.turn) for detection in merged]
@@ -96,8 +97,9 @@ class BlazeFace:
 
         Args:
             image: the image.
-            turns: quarter turns counter-clockwise to look after, in one batch. The networks were
-                made for upright heads; candidates are in pixels of the image as it came.
+            turns: quarter turns, counter-clockwise, after which to look, all in one batch, because
+                the networks were made for upright heads. Candidates are in pixels of the image as
+                given.
         """
         canvas, scale, offset = letterbox(image, self.size)
         batch = np.stack([np.rot90(canvas, turn) for turn in turns]).transpose(0, 3, 1, 2)
@@ -143,7 +145,7 @@ def turn_back(points: NDArray[np.float32], turn: int, size: tuple[int, int]) -> 
 
 
 class BlazeFaceCascade:
-    """The embedded finder: close-ups (128 px), small faces (384 px), both on their sides."""
+    """The embedded finder: close-ups at 128 px, small faces at 384 px, upright and turned."""
 
     def __init__(self, short: OnnxNetwork, full: OnnxNetwork) -> None:
         self.networks = (short, full)
@@ -154,13 +156,13 @@ class BlazeFaceCascade:
     def find(
         self, image: NDArray[np.uint8], *, every: bool, sides: bool = False
     ) -> list[Detection]:
-        """As `Finder` says. Every look adds detections, until one is certain."""
+        """See `Finder`. Every look adds detections, until one is certain."""
         image, factor = _shrink(image)
         detections = self.short.scan(image)[0].above(LOWEST)
         sizes = [detection.side for detection in detections if detection.score >= FIRM]
         if every or not is_certain(detections) or max(sizes) < LARGE * max(image.shape[:2]):
             detections += self.full.scan(image)[0].above(LOWEST)
-        # The large network one side at a time: a batch of three would keep 100 MB for ever.
+        # The large network takes one side at a time: a batch of three would hold 100 MB for good.
         looks_left = ((self.short, (1, 2, 3)), *((self.full, (turn,)) for turn in (1, 2, 3)))
         for network, turns in looks_left:
             if sides or not is_certain(detections):
@@ -171,15 +173,18 @@ class BlazeFaceCascade:
 
 
 def is_certain(detections: list[Detection]) -> bool:
-    """Whether a face stands upright: there is no need to look from the other sides."""
+    """Tell whether a face is certainly upright, so that no other side needs a look."""
     return any(detection.score >= CERTAIN for detection in detections)
 
 
 def _shrink(image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
-    """Halve a large image until it is just larger than any detector's input; the factor it took.
+    """Halve a large image until it is just larger than any detector's input.
 
-    Once, and by two, because averaging all of a photo anew for every look would cost more than the
+    This is done once, since averaging the whole photo for every look would cost more than the
     looks themselves.
+
+    Returns:
+        The smaller image, and by which factor it is smaller.
     """
     factor = 1
     while max(image.shape[:2]) >= 4 * FULL_SIZE and min(image.shape[:2]) > 1:

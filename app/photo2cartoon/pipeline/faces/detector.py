@@ -1,4 +1,4 @@
-"""Faces in a photo: what a finder proposes is verified by the mesh; and the choice of one face."""
+"""Faces in a photo: a finder proposes, the mesh verifies, and the caller's choice selects."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ from photo2cartoon.pipeline.faces.facemesh import (
 )
 from photo2cartoon.runtime.network import OnnxNetwork
 
-CLEARLY = 0.001  # better by the mesh's score; the right side has .9997 and more
-# The mesh's chin lies that much of the outline's height higher than the 68-point chin that
-# upstream's crop rule was made for (`python -m benchmarks.landmarks`, 611 photos); the brows agree.
+CLEARLY = 0.001  # by how much a mesh score must be better; a head seen upright has .9997 and more
+# The mesh's chin lies higher than the 68-point chin that upstream's crop rule was made for, by this
+# share of the outline's height (`python -m benchmarks.landmarks`, 611 photos); the brows agree.
 CHIN_DROP = 0.02
 
 
@@ -32,7 +32,7 @@ class Rule:
     Attributes:
         detection: smallest score of the detector, 0..1.
         mesh: smallest score of the landmark network, 0..1.
-        both: whether both of its looks must reach that, or the better one.
+        both: whether both of the mesh's looks must reach that, or only the better one.
     """
 
     detection: float
@@ -41,7 +41,7 @@ class Rule:
 
 
 # Faces score above .95 in both looks of the mesh, nearly everything else below .5 in one of them;
-# heads in hard light and with large beards lie between, but then the detector is fairly sure.
+# heads in hard light and with large beards lie between, but there the detector is fairly sure.
 STRICT = Rule(detection=0.5, mesh=0.9, both=True)
 STRICT_FAINT = Rule(detection=0.3, mesh=0.9, both=True)
 LENIENT = Rule(detection=0.7, mesh=0.5, both=False)
@@ -52,7 +52,7 @@ class Face:
     """One face of an image, in its pixels, x before y.
 
     Attributes:
-        score: 0..1, the landmark network's word that this is a face.
+        score: 0..1, how sure the landmark network is that this is a face.
         eyes: `(2, 2)` float64: outer eye corners, the one at image left first.
         outline: `(N, 2)` float64: brows and jaw; their box decides the crop.
     """
@@ -62,7 +62,7 @@ class Face:
     outline: NDArray[np.float64]
 
     def scaled(self, factor: NDArray[np.float64]) -> "Face":
-        """The same face in the image at another size; `factor` `(2,)`, x before y."""
+        """Return the same face in the image at another size; `factor` `(2,)`, x before y."""
         centre = 0.5 * (factor - 1)  # pixel centres at whole numbers
         return Face(self.score, self.eyes * factor + centre, self.outline * factor + centre)
 
@@ -78,17 +78,17 @@ class Face:
 
     @property
     def area(self) -> float:
-        """Area of `box`, px²: upstream's measure for the largest face."""
+        """Area of `box`, px²: upstream's measure of which face is the largest."""
         left, top, right, bottom = self.box
         return float((right - left) * (bottom - top))
 
 
 class Finder(Protocol):
-    """What proposes faces: `BlazeFaceCascade`, or InsightFace's SCRFD (`pipeline.faces.scrfd`)."""
+    """Proposes faces: `BlazeFaceCascade`, or InsightFace's SCRFD (`pipeline.faces.scrfd`)."""
 
     @property
     def networks(self) -> Sequence[OnnxNetwork]:
-        """What it runs."""
+        """The networks that it runs."""
 
     @property
     def region_scale(self) -> float:
@@ -102,23 +102,23 @@ class Finder(Protocol):
         Args:
             image: the image.
             every: look for small faces beside large ones too.
-            sides: look at it from its other three sides too, also where a detection is certain.
+            sides: look at it from its other three sides too, even if a detection is certain.
         """
 
 
 class Landmarks(Protocol):
-    """A second opinion on where a verified face's eye corners and outline are."""
+    """Gives a second opinion on where a verified face's eye corners and outline are."""
 
     @property
     def network(self) -> OnnxNetwork:
-        """What it runs."""
+        """The network that it runs."""
 
     def refine(self, image: NDArray[np.uint8], detection: Detection, face: Face) -> Face:
-        """Return the face with landmarks of its own; `face` where they do not fit it."""
+        """Return the face with landmarks of its own, or `face` if they do not fit it."""
 
 
 class FaceDetector:
-    """A finder, each of whose detections is verified by FaceMesh, which has the landmarks too."""
+    """A finder whose every detection is verified by FaceMesh, which also gives the landmarks."""
 
     def __init__(
         self, finder: Finder, mesh: OnnxNetwork, landmarks: Landmarks | None = None
@@ -129,20 +129,21 @@ class FaceDetector:
 
     @property
     def networks(self) -> list[OnnxNetwork]:
-        """Everything that runs."""
+        """All networks that it runs."""
         third = [self.landmarks.network] if self.landmarks else []
         return [*self.finder.networks, self.mesh.network, *third]
 
     def detect(self, image: NDArray[np.uint8], *, every: bool = False) -> list[Face]:
         """Find the faces of `image` `(H, W, 3)` uint8 RGB, largest first; empty if there is none.
 
-        Every look adds detections; the best are verified first. A head more than about 60 degrees
-        off is still detected, with a low score, and its landmarks would come out wrong, with a good
-        one: so while no score is high, finders look at the image from its other sides too.
+        Every look adds detections; the best are verified first. A head tilted by more than about 60
+        degrees is still detected, but with a low score, and its landmarks would come out wrong,
+        with a good score. Finders therefore look at the image from its other sides too as long as
+        no score is high.
 
         Args:
             image: the image.
-            every: look for small faces beside large ones too, as a group photo needs.
+            every: look for small faces beside large ones too, as group photos need.
         """
         found = self._start(image)
         detections = self.finder.find(image, every=every)
@@ -162,7 +163,7 @@ class FaceDetector:
 
 
 class _Found:
-    """The verified faces of one image so far, each once."""
+    """The faces of one image that have been verified so far, each once."""
 
     def __init__(
         self,
@@ -175,22 +176,22 @@ class _Found:
         self.image = image
         self.region_scale = region_scale
         self.landmarks = landmarks
-        self._found: list[tuple[Face, int]] = []  # with the turn it was found at
+        self._found: list[tuple[Face, int]] = []  # with the turn at which it was found
 
     @property
     def faces(self) -> list[Face]:
         return [face for face, _ in self._found]
 
     def add(self, detections: list[Detection], rule: Rule) -> None:
-        """Verify detections, best first, and keep those that are faces and not here yet.
+        """Verify detections, best first, and keep those that are faces and not yet among them.
 
-        Of two looks at one face from different sides the mesh's clearly better score decides, where
-        both its looks count: in hard light the detector may prefer the wrong side.
+        Between two looks at one face from different sides, a clearly better score of the mesh
+        decides if both of its looks count: in hard light the detector may prefer the wrong side.
         """
         for detection in detections:
             place, turn = self._place_of(detection.eyes, detection.side)
             if detection.score < rule.detection or turn == detection.turn:
-                continue  # too weak, or one more look at a face that is verified already
+                continue  # too weak, or another look at a face that is already verified
             face = self._verify(detection, rule)
             if face is None:
                 continue
@@ -204,7 +205,7 @@ class _Found:
     def _place_of(
         self, eyes: NDArray[np.floating], side: float
     ) -> tuple[int, int] | tuple[None, None]:
-        """Index and turn of the face with these eyes `(2, 2)`: one closer than half a face."""
+        """Return index and turn of the face with these eyes `(2, 2)`: within half a face."""
         for place, (face, turn) in enumerate(self._found):
             apart = np.linalg.norm(eyes.mean(axis=0) - face.eyes.mean(axis=0))
             if apart < 0.5 * max(side, face.side):

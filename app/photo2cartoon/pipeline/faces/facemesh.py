@@ -1,4 +1,4 @@
-"""FaceMesh: 468 landmarks of a face whose place is roughly known, and whether it is a face at all.
+"""FaceMesh: 468 landmarks of a face whose place is roughly known, and whether it is one at all.
 
 MediaPipe's face_landmark network (Apache-2.0). The region of interest, the input scaling and the
 point numbers follow MediaPipe 0.10.21.
@@ -78,7 +78,7 @@ def region_of_box(
     Args:
         box: left, top, right, bottom.
         eyes: eye centres, the one at image left first.
-        scale: side of the region over the longer side of the box; it depends on whose box it is.
+        scale: side of the region over the longer side of the box; it depends on the detector.
     """
     dx, dy = eyes[1] - eyes[0]
     side = float((box[2:] - box[:2]).max()) * scale

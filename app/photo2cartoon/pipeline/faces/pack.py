@@ -1,8 +1,8 @@
 """Pack: the folder of InsightFace's model files that an operator brings (docs/insightface.md).
 
-insightface downloads whatever it is asked for by a name that is no file, so it is only ever given
-files that were found and read here. Which file is what is told by its shapes, as insightface 2.1
-does (`model_zoo/model_zoo.py`, `ModelRouter`): a pack says nothing else about its files.
+insightface downloads whatever it is asked for by a name that is not a file, so it is only ever
+given files that were found and read here. The shapes of a file tell what it is, as in insightface
+2.1 (`model_zoo/model_zoo.py`, `ModelRouter`): a pack says nothing else about its files.
 """
 
 import json
@@ -21,17 +21,17 @@ LANDMARK_SIDE, POINT_VALUES = 192, 2 * 106
 
 
 class PackError(ManifestError):
-    """The pack is not what it has to be, or insightface is not installed."""
+    """The pack cannot be used, or insightface is not installed; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """What the pipeline takes from a pack.
+    """The models of a pack that the pipeline uses.
 
     Attributes:
-        folder: where it is.
-        detector: SCRFD, with keypoints.
-        landmarks: 2d106; None where the pack has none.
+        folder: the pack's folder.
+        detector: SCRFD with keypoints.
+        landmarks: 2d106; None if the pack has none.
     """
 
     folder: Path
@@ -40,7 +40,7 @@ class Pack:
 
     @property
     def digests(self) -> dict[str, str]:
-        """SHA-256 of the files that are used, by name."""
+        """SHA-256 of the files in use, by name."""
         models = [model for model in (self.detector, self.landmarks) if model]
         return {model.path.name: model.sha256 for model in models}
 
@@ -49,7 +49,8 @@ def read_pack(folder: Path) -> Pack:
     """Look at every ONNX file of `folder` and describe those that the pipeline can use.
 
     Raises:
-        PackError: there is no such folder, no detector with keypoints in it, or two of one kind.
+        PackError: the folder does not exist, has no detector with keypoints, or has two models of
+            one kind.
     """
     if not folder.is_dir():
         raise PackError(f"P2C_INSIGHTFACE_PACK: {folder} is not a folder; nothing is downloaded")
@@ -68,7 +69,7 @@ def read_pack(folder: Path) -> Pack:
 
 
 def _check_preparation(folder: Path) -> None:
-    """Refuse a pack whose own manifest (insightface's version 2) asks for other input scaling."""
+    """Refuse a pack whose own manifest (insightface, version 2) asks for other input scaling."""
     path = folder / "manifest.json"
     if not path.exists():
         return
@@ -113,7 +114,7 @@ def describe(path: Path, role: Literal["detector", "landmarks"]) -> Model:
     """Return an entry for a file of a pack: the contract that its graph states, and its digest.
 
     Raises:
-        PackError: it cannot be read, or is not of float32.
+        PackError: it cannot be read, or its inputs and outputs are not float32.
     """
     inputs, outputs = _read_ends(path)
     if any(tensor.type.tensor_type.elem_type != FLOAT32 for tensor in (*inputs, *outputs)):
@@ -140,15 +141,15 @@ def _contract(tensor: Any, layout: str, role: str) -> TensorContract:
 
 
 def _shape(tensor: Any, free: str = "****") -> tuple[int | str, ...]:
-    """Sizes; those that the file leaves free are called as in `free`."""
+    """Return a tensor's sizes; `free` names those that the file leaves open."""
     dims = tensor.type.tensor_type.shape.dim
     return tuple(dim.dim_value or free[k] for k, dim in enumerate(dims[:4]))
 
 
 def _read_ends(path: Path) -> tuple[list[Any], list[Any]]:
-    """Inputs and outputs of a graph, onnx.ValueInfoProto."""
+    """Return the inputs and the outputs of a graph, as onnx.ValueInfoProto."""
     try:
-        import onnx  # noqa: PLC0415 - serving with the embedded detector does without
+        import onnx  # noqa: PLC0415 - the embedded detector does not need it
         from google.protobuf.message import DecodeError  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise PackError(missing(error)) from error
@@ -159,12 +160,12 @@ def _read_ends(path: Path) -> tuple[list[Any], list[Any]]:
     weights = {tensor.name for tensor in graph.initializer}  # older exporters list them as inputs
     inputs = [tensor for tensor in graph.input if tensor.name not in weights]
     if not inputs or not graph.output:
-        raise PackError(f"P2C_INSIGHTFACE_PACK: {path} is no network")
+        raise PackError(f"P2C_INSIGHTFACE_PACK: {path} is not a network")
     return inputs, list(graph.output)
 
 
 def missing(error: ModuleNotFoundError) -> str:
-    """Say in one line what P2C_DETECTOR=insightface needs and does not find."""
+    """Say in one line which package P2C_DETECTOR=insightface needs and does not find."""
     return (
         f"P2C_DETECTOR=insightface needs the package {error.name}: "
         f"pip install 'photo2cartoon[insightface]', then {INSTALL}"

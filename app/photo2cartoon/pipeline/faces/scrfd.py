@@ -1,8 +1,8 @@
 """SCRFD and 2d106 through insightface's own classes, as finder and landmarks of `FaceDetector`.
 
-insightface 2.1 (MIT): preprocessing, decoding, suppression and the landmarks' region are its own;
-the sessions are ours, with our provider and threads. Its objects are set up once and only read
-afterwards, so any thread may call them.
+Preprocessing, decoding, suppression and the landmarks' region are those of insightface 2.1 (MIT);
+the sessions are ours, with our provider and threads. insightface's objects are set up once and only
+read afterwards, so any thread may call them.
 """
 
 import logging
@@ -23,34 +23,34 @@ from photo2cartoon_models.manifest import Model
 
 log = logging.getLogger("photo2cartoon.pipeline.faces.scrfd")
 
-SIZES = ((128, 128), (640, 640))  # 640 alone misses close-ups: 9 % of portraits
+SIZES = ((128, 128), (640, 640))  # 640 alone misses close-ups, 9 % of portraits
 LOWEST = 0.3
-CERTAIN = 0.78  # 90 % of upright portraits score above it, 2 % of those on their side or head
-UPRIGHT = 0.05  # what a head found on its side or head must have more, to be tried first
-SAME_FACE = 0.4  # insightface's own overlap for its suppression
-REGION_SCALE = 1.25  # less than BlazeFace's, because SCRFD's boxes hold the forehead
+CERTAIN = 0.78  # 90 % of upright portraits score above it, 2 % of turned ones
+UPRIGHT = 0.05  # by how much a turned head must score higher to be tried first
+SAME_FACE = 0.4  # overlap above which two boxes are one face; insightface's own value
+REGION_SCALE = 1.25  # less than for BlazeFace, because SCRFD's boxes include the forehead
 
 BLACK = np.zeros((64, 64, 3), np.uint8)
 
-# The 106 points by part, as several programs that use them agree; insightface itself names none, so
-# nothing here rests on the number of a single point (docs/insightface.md). Left and right are the
-# image's.
+# The 106 points by part, on which several programs agree. insightface itself names none of them, so
+# nothing here depends on the number of a single point (docs/insightface.md). Left and right are
+# those of the image.
 CONTOUR = slice(0, 33)
 LEFT_EYE, RIGHT_EYE = slice(33, 43), slice(87, 97)
 LEFT_BROW, RIGHT_BROW = slice(43, 52), slice(97, 106)
-EYES_APART = 0.15  # of the eye corners' distance, from the mesh's
-EDGES_APART = 0.15  # of the outline's height, from the mesh's
-ALARM = 10  # faces whose points were not used, before the log says so
+EYES_APART = 0.15  # share of the eye corners' distance by which they may miss the mesh's
+EDGES_APART = 0.15  # share of the outline's height by which its edges may miss the mesh's
+ALARM = 10  # after how many faces with unused points the log says so
 
 
 class ScrfdFinder:
-    """Proposes faces by SCRFD, at both sizes under one suppression."""
+    """Proposes faces by SCRFD, at both sizes with one suppression."""
 
     def __init__(self, model: Model, device: Device = CPU) -> None:
         """Load the model, hand it to insightface, and look at a black picture.
 
         Raises:
-            PackError: insightface is not installed, or cannot make anything of the model.
+            PackError: insightface is not installed, or cannot use the model.
             ManifestError, StartRefused: as `OnnxNetwork`.
         """
         network = OnnxNetwork(model, device, loose=True)
@@ -59,7 +59,7 @@ class ScrfdFinder:
         self._scrfd = _model_zoo().SCRFD(
             model_file=str(model.path),
             session=network.session,
-            # CUDA prepares every convolution anew when the size changes: a session for each there.
+            # CUDA prepares every convolution again when the size changes: one session per size.
             static_shape_sessions=device.on_gpu,
             resolution_session_factory=lambda *_: OnnxNetwork(model, device, loose=True).session,
         )
@@ -75,7 +75,7 @@ class ScrfdFinder:
         every: bool,  # noqa: ARG002 - it looks for small faces anyway
         sides: bool = False,
     ) -> list[Detection]:
-        """As `pipeline.faces.detector.Finder` says."""
+        """See `pipeline.faces.detector.Finder`."""
         detections = self._look(image, 0)
         for turn in (1, 2, 3):
             if sides or not any(detection.score >= CERTAIN for detection in detections):
@@ -84,7 +84,7 @@ class ScrfdFinder:
 
     def _look(self, image: NDArray[np.uint8], turn: int) -> list[Detection]:
         if max(image.shape[:2]) > SIZES[0][0] * min(image.shape[:2]):
-            return []  # a line: insightface would shrink it to nothing, which OpenCV refuses
+            return []  # insightface would shrink so thin an image to nothing: OpenCV refuses that
         turned = cv2.cvtColor(np.ascontiguousarray(np.rot90(image, turn)), cv2.COLOR_RGB2BGR)
         boxes, keypoints = self._scrfd.detect(turned)  # (K, 5): box and score; (K, 5, 2)
         detections = []
@@ -97,13 +97,13 @@ class ScrfdFinder:
 
 
 class Landmarks106:
-    """Eye corners and outline from 2d106's points, as long as they fit the mesh's."""
+    """Eye corners and outline from 2d106's points, if they fit the mesh's."""
 
     def __init__(self, model: Model, device: Device = CPU) -> None:
         """Load the model, hand it to insightface, and look at a black picture.
 
         Raises:
-            PackError: insightface is not installed, or cannot make anything of the model.
+            PackError: insightface is not installed, or cannot use the model.
             ManifestError, StartRefused: as `OnnxNetwork`.
         """
         self.network = OnnxNetwork(model, device)
@@ -115,9 +115,9 @@ class Landmarks106:
         _try(model, lambda: self.predict(BLACK, np.array([8, 8, 56, 56], np.float32)))
 
     def refine(self, image: NDArray[np.uint8], detection: Detection, face: Face) -> Face:
-        """As `pipeline.faces.detector.Landmarks` says.
+        """See `pipeline.faces.detector.Landmarks`.
 
-        2d106 knows no head on its side, and is poor on profiles: there the mesh is the better one.
+        2d106 knows no turned heads and is poor on profiles: the mesh does better on both.
         """
         points = self.predict(image, detection.box)
         refined = read_points(points, face)
@@ -126,13 +126,13 @@ class Landmarks106:
         return refined if fits else face
 
     def predict(self, image: NDArray[np.uint8], box: NDArray[np.float32]) -> NDArray[np.float64]:
-        """The 106 points `(106, 2)`, px of `image` `(H, W, 3)` uint8 RGB, of the face in `box`."""
+        """Return `(106, 2)` points, px of `image` `(H, W, 3)` uint8 RGB, of the face in `box`."""
         face = _Boxed(box)
         points = self._model.get(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), face)
         return np.asarray(points, np.float64)
 
     def _count(self, fits: bool) -> None:
-        """Say once that the points are hardly ever used: they are not what we take them for."""
+        """Log once that the points hardly ever fit: the model is not what it is taken for."""
         with self._lock:
             self.asked += 1
             self.refused += not fits
@@ -143,7 +143,7 @@ class Landmarks106:
 
 
 class _Boxed(dict[str, Any]):
-    """What insightface calls a face: a box to read, and a place to write the landmarks to."""
+    """A face to insightface: a box to read, and a dictionary to write the landmarks to."""
 
     def __init__(self, box: NDArray[np.float32]) -> None:
         super().__init__()
@@ -151,10 +151,10 @@ class _Boxed(dict[str, Any]):
 
 
 def read_points(points: NDArray[np.float64], like: Face) -> Face:
-    """Make a face of 2d106's points `(106, 2)`: the outer eye corners, brows and contour.
+    """Make a face from 2d106's points `(106, 2)`: the outer eye corners, brows and contour.
 
-    A corner is the point of its eye that lies furthest out along the eye line of `like`, so it
-    does not matter which number it has.
+    The corner of an eye is its point furthest out along the eye line of `like`, whatever number
+    that point has.
     """
     along = like.eyes[1] - like.eyes[0]
     left, right = points[LEFT_EYE], points[RIGHT_EYE]
@@ -164,7 +164,7 @@ def read_points(points: NDArray[np.float64], like: Face) -> Face:
 
 
 def agree(face: Face, mesh: Face) -> bool:
-    """Whether both have their eye corners, and the edges of their outlines, at about one place."""
+    """Tell whether the eye corners and the edges of the outlines of both lie about together."""
     along = mesh.eyes[1] - mesh.eyes[0]
     distance = np.linalg.norm(along)
     apart = np.linalg.norm(face.eyes - mesh.eyes, axis=1).max()
@@ -178,12 +178,12 @@ def agree(face: Face, mesh: Face) -> bool:
 
 
 def _edges(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """`(2, 2)`: left and top, right and bottom."""
+    """Return `(2, 2)`: left and top, right and bottom."""
     return np.stack([points.min(axis=0), points.max(axis=0)])
 
 
 def _try(model: Model, look: Callable[[], object]) -> None:
-    """Run what insightface does with a model once, now rather than at the first photo."""
+    """Run what insightface does with a model once, at the start rather than at the first photo."""
     try:
         look()
     except Exception as error:
@@ -193,7 +193,7 @@ def _try(model: Model, look: Callable[[], object]) -> None:
 
 def _model_zoo() -> Any:
     try:
-        from insightface import model_zoo  # noqa: PLC0415 - heavy, and only for this finder
+        from insightface import model_zoo  # noqa: PLC0415 - heavy, and only this finder needs it
     except ModuleNotFoundError as error:
         raise PackError(missing(error)) from error
     return model_zoo

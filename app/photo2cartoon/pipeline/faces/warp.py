@@ -23,10 +23,10 @@ def apply(matrix: Matrix, points: NDArray[np.floating]) -> NDArray[np.float64]:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The part of an image that a warp reads, shrunk to about the scale it will have after it.
+    """The part of an image that a warp reads, shrunk to about the scale that the warp gives it.
 
-    A bilinear warp that shrinks skips pixels and flickers; averaging areas first does not.
-    Shrinking only the part that is needed keeps the cost at the face's size, not the photo's.
+    A bilinear warp that shrinks skips pixels and flickers; averaging areas first avoids that.
+    Because only the needed part is shrunk, the cost depends on the face's size, not the photo's.
 
     Attributes:
         pixels: `(h, w, 3)` uint8 RGB.
@@ -38,7 +38,13 @@ class View:
 
 
 def cut_view(image: NDArray[np.uint8], to_image: Matrix, size: int) -> View:
-    """Take what a square of `size` px sees of `image` through `to_image`, square px to image px."""
+    """Cut out what a square of `size` px sees of `image` through `to_image`.
+
+    Args:
+        image: `(H, W, 3)` uint8 RGB.
+        to_image: `(2, 3)`: pixels of the square to image pixels.
+        size: side of the square, px.
+    """
     corners = apply(to_image, np.array([[-1, -1], [size, -1], [-1, size], [size, size]]))
     height, width = image.shape[:2]
     low = np.clip(np.floor(corners.min(axis=0)) - 2, 0, [width - 1, height - 1]).astype(int)

@@ -110,7 +110,7 @@ def make_no_manifest(folder: Path) -> None:
         (make_plain_detector, "scrfd_500m.onnx has no keypoints"),
         (make_two_detectors, "leave one: a.onnx, b.onnx"),
         (make_no_model, "cannot read"),
-        (make_empty_file, "is no network"),
+        (make_empty_file, "is not a network"),
         (make_bytes, "float32"),
         (make_other_preparation, "asks for input as embedded"),
         (make_no_manifest, "cannot read"),

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite2 as a judge: vectors for KID, and how far two pictures are from each other."""
+"""EfficientNet-Lite2 as the feature network: vectors for KID, and distances of two pictures."""
 
 from collections.abc import Iterable, Iterator
 
@@ -8,20 +8,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from photo2cartoon_models.evaluation.pictures import Image, Progress
-from photo2cartoon_models.networks.features import JUDGE, LiteFeatures
+from photo2cartoon_models.networks.features import EVALUATION, LiteFeatures
 from photo2cartoon_models.preprocess import to_tensor
 
 Vectors = NDArray[np.float32]
 
-NAME = f"EfficientNet-Lite{JUDGE}"
+NAME = f"EfficientNet-Lite{EVALUATION}"
 BATCH = 8
 
 
-class Judge:
-    """The network and whom to tell how far it is."""
+class FeatureNetwork:
+    """The network, and whoever wants to know how far it is."""
 
     def __init__(self, progress: Progress) -> None:
-        self._features = LiteFeatures(JUDGE, judge=True)
+        self._features = LiteFeatures(EVALUATION, evaluation=True)
         self._progress = progress
 
     @torch.inference_mode()

@@ -3,7 +3,7 @@
 Projected GANs (Sauer et al., NeurIPS 2021, arXiv 2111.01007): features of a network that knows
 pictures, mixed by fixed random projections, so that a head cannot lean on a few channels. Theirs
 also mix scales; ours do not. The features alone leave a checker texture, so patches of pixels are
-judged too (PatchGAN, Isola et al., CVPR 2017, arXiv 1611.07004).
+discriminated too (PatchGAN, Isola et al., CVPR 2017, arXiv 1611.07004).
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 SLOPE = 0.2  # of the leaky ReLUs
 
 
-class ProjectedJudge(nn.Module):
+class ProjectedDiscriminator(nn.Module):
     """One head for each stride of one feature network.
 
     Args:
@@ -46,8 +46,8 @@ class ProjectedJudge(nn.Module):
             ]
 
 
-class PixelJudge(nn.Module):
-    """Judges patches of about 16 px."""
+class PatchDiscriminator(nn.Module):
+    """Tells patches of about 16 px apart; `pixel` in configurations and checkpoints."""
 
     def __init__(self, ndf: int = 24) -> None:
         super().__init__()

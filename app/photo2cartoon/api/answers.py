@@ -1,0 +1,103 @@
+"""Answers: in which format a picture goes out, the headers it has, and how a problem is told."""
+
+import re
+
+import mimeparse
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from photo2cartoon.ground.errors import (
+    BodyTooLarge,
+    InternalError,
+    InvalidOption,
+    MalformedRequest,
+    MethodNotAllowed,
+    NotAcceptable,
+    NotFound,
+    Problem,
+)
+from photo2cartoon.ground.formats import MEDIA_TYPES, OutputFormat
+from photo2cartoon.ground.options import Options
+
+# A caller may keep its picture, and ask again by the entity tag; a shared cache may not.
+PRIVATE = {"Cache-Control": "private, no-cache", "Vary": "Accept"}
+ENTITY_TAG = re.compile(r'(?:W/)?("[^"]*")')
+
+
+def negotiate(request: Request, media_types: list[str]) -> str:
+    """Choose one of `media_types` by the `Accept` header; on a tie, the last.
+
+    Raises:
+        NotAcceptable: the header allows none of them.
+    """
+    try:
+        chosen: str = mimeparse.best_match(media_types, request.headers.get("accept", "*/*"))
+    except mimeparse.MimeTypeParseException as error:
+        raise NotAcceptable from error
+    if not chosen:
+        raise NotAcceptable
+    return chosen
+
+
+def settle_format(options: Options, request: Request) -> Options:
+    """Take the picture's format from `Accept` where the options leave it open.
+
+    Raises:
+        NotAcceptable: `Accept` allows none of our formats.
+    """
+    if options.format:
+        return options
+    possible: list[OutputFormat] = ["webp", "jpeg", "png"]
+    if options.transparent:
+        possible.remove("jpeg")
+    by_type = {MEDIA_TYPES[name]: name for name in possible}
+    return options.model_copy(update={"format": by_type[negotiate(request, list(by_type))]})
+
+
+def matches(if_none_match: str, etag: str) -> bool:
+    """Whether an `If-None-Match` header names `etag`, compared weakly (RFC 9110, 13.1.2).
+
+    `*` does not count: it asks whether there is any answer, which takes drawing one to know.
+    """
+    return etag.removeprefix("W/") in ENTITY_TAG.findall(if_none_match)
+
+
+def not_modified(etag: str) -> Response:
+    """Return the answer to a caller that already has the picture named `etag`."""
+    return Response(status_code=304, headers={**PRIVATE, "ETag": etag})
+
+
+def picture_response(picture: bytes, options: Options, etag: str) -> Response:
+    """Return the answer with a picture, encoded in the format that `options` name."""
+    media_type = MEDIA_TYPES[options.file_format]
+    return Response(picture, media_type=media_type, headers={**PRIVATE, "ETag": etag})
+
+
+def problem_response(problem: Problem, request_id: str) -> Response:
+    """Return the one form that all errors have: `application/problem+json` (RFC 9457)."""
+    return JSONResponse(
+        problem.body(request_id),
+        problem.status,
+        headers={"Cache-Control": "no-store", **problem.headers},
+        media_type="application/problem+json",
+    )
+
+
+async def answer_problem(request: Request, error: Exception) -> Response:
+    """Answer an error of our family, or one that FastAPI or Starlette raised."""
+    problem = error if isinstance(error, Problem) else _translate(error)
+    request.state.problem = problem.code
+    return problem_response(problem, request.state.request_id)
+
+
+def _translate(error: Exception) -> Problem:
+    if isinstance(error, RequestValidationError):
+        return InvalidOption()
+    if not isinstance(error, HTTPException):
+        return InternalError()
+    if error.status_code == 405:
+        return MethodNotAllowed((error.headers or {}).get("Allow"))
+    known = {404: NotFound, 413: BodyTooLarge}
+    return known.get(error.status_code, MalformedRequest)()

@@ -1,0 +1,137 @@
+"""Bodies: photos and options are read within limits, and what is wrong with them is named."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx2
+import pytest
+from starlette.testclient import TestClient
+
+from photo2cartoon.api.app import create_app
+from photo2cartoon.engine.engine import Engine
+from photo2cartoon.ground.errors import Overloaded
+from photo2cartoon.ground.settings import Settings
+from photo2cartoon.pipeline.pipeline import Pipeline
+from tests.app.fakes import PNG, assert_problem, engine_of, picture, upload
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "code"),
+    [
+        ({"content": b"", "headers": PNG}, 400, "photo_missing"),
+        ({}, 400, "photo_missing"),
+        (upload(b""), 400, "photo_missing"),
+        (upload(b"x", name="picture"), 400, "photo_missing"),
+        ({"data": {"photo": "text"}, "files": {"x": b"y"}}, 400, "photo_missing"),
+        (
+            {"content": b"nonsense", "headers": {"content-type": "multipart/form-data"}},
+            400,
+            "malformed_request",
+        ),
+        (
+            {
+                "content": b"no boundary",
+                "headers": {"content-type": "multipart/form-data; boundary=x"},
+            },
+            400,
+            "malformed_request",
+        ),
+        ({"files": [("photo", b"1"), ("photo", b"2")]}, 400, "malformed_request"),
+        ({"data": {"photo": "x"}}, 415, "unsupported_format"),
+        ({"json": {"photo": "x"}}, 415, "unsupported_format"),
+        (upload(b"just text"), 415, "unsupported_format"),
+        (upload(picture("PPM")), 415, "unsupported_format"),
+        (upload(picture("GIF")), 422, "no_face"),
+        (upload(picture()[:60]), 422, "undecodable_image"),
+        (upload(picture()), 422, "no_face"),
+        (upload(picture(size=(1, 1))), 422, "no_face"),
+    ],
+)
+def test_bad_input_is_named(
+    client: TestClient, request_: dict[str, Any], status: int, code: str
+) -> None:
+    assert_problem(client.post("/cartoonize", **request_), status, code)
+
+
+@pytest.mark.parametrize("query", ["format=gif", "format=", "colour=red", "format=png&format=png"])
+def test_a_bad_option_is_named(client: TestClient, photo: bytes, query: str) -> None:
+    response = client.post(f"/cartoonize?{query}", content=photo, headers=PNG)
+    assert_problem(response, 422, "invalid_option")
+
+
+def test_a_bad_form_field_is_named(client: TestClient, photo: bytes) -> None:
+    for data in ({"format": "bmp"}, {"colour": "png"}):
+        response = client.post("/cartoonize", **upload(photo), data=data)
+        assert_problem(response, 422, "invalid_option")
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("faces=some", "largest, all, or an index"),
+        ("faces=-1", "largest, all, or an index"),
+        ("faces=all", "needs compose=scene"),
+        ("compose=collage", "portrait"),
+        ("background=red", "#rrggbb"),
+        ("background=white&compose=scene", "for portraits"),
+        ("background=transparent&format=jpeg", "JPEG cannot be transparent"),
+        ("quality=0", "1 to 100"),
+        ("quality=101", "1 to 100"),
+        ("style=other", "faces, compose, background, colours, format, quality"),
+    ],
+)
+def test_a_wrong_option_is_explained(
+    client: TestClient, photo: bytes, query: str, says: str
+) -> None:
+    response = client.post(f"/cartoonize?{query}", content=photo, headers=PNG)
+    assert says in assert_problem(response, 422, "invalid_option")["detail"]
+
+
+@pytest.mark.parametrize("declared", [True, False], ids=["declared length", "chunked"])
+def test_a_body_over_the_limit_is_refused(pipeline: Pipeline, photo: bytes, declared: bool) -> None:
+    settings = Settings(threads=1, max_body_bytes=len(photo) - 1)
+    with TestClient(create_app(settings, lambda _: pipeline)) as client:
+        body: Any = photo if declared else iter([photo[:50_000], photo[50_000:]])
+        response = client.post("/cartoonize", content=body, headers=PNG)
+        assert_problem(response, 413, "body_too_large")
+        assert_problem(client.post("/cartoonize", **upload(photo)), 413, "body_too_large")
+
+
+def test_a_body_at_the_limit_is_served(pipeline: Pipeline, photo: bytes) -> None:
+    settings = Settings(threads=1, max_body_bytes=len(photo))
+    with TestClient(create_app(settings, lambda _: pipeline)) as client:
+        assert client.post("/cartoonize", content=photo, headers=PNG).status_code == 200
+
+
+def test_a_body_that_never_ends_is_ended(pipeline: Pipeline, photo: bytes) -> None:
+    settings = Settings(threads=1, upload_timeout_s=0.05)
+
+    async def slow_body() -> AsyncIterator[bytes]:
+        yield photo[:100]
+        await asyncio.sleep(30)
+
+    async def post() -> httpx2.Response:
+        app = create_app(settings, lambda _: pipeline)
+        app.state.engine = Engine(settings, lambda _: pipeline)
+        transport = httpx2.ASGITransport(app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://x") as client:
+            answer = await client.post("/cartoonize", content=slow_body(), headers=PNG)
+        app.state.engine.lanes.close()
+        return answer
+
+    assert_problem(asyncio.run(post()), 408, "upload_timeout")
+
+
+def test_bodies_at_hand_are_bounded(pipeline: Pipeline, photo: bytes) -> None:
+    settings = Settings(
+        threads=1, max_body_bytes=200_000, max_batch_bytes=200_000, max_buffered_bytes=200_000
+    )
+    with TestClient(create_app(settings, lambda _: pipeline)) as client:
+        engine = engine_of(client)
+        with engine.hold(len(photo)), engine.hold(200_000 - 2 * len(photo) + 1):
+            response = client.post("/cartoonize", content=photo, headers=PNG)
+            assert_problem(response, 503, "overloaded")
+        assert client.post("/cartoonize", content=photo, headers=PNG).status_code == 200
+        with pytest.raises(Overloaded), engine.hold(200_001):
+            pass
