@@ -1,19 +1,20 @@
 """The comic generator: draws any photo of any size, a person and the place around alike.
 
-A residual U-Net (Ronneberger et al. 2015, arXiv 1505.04597) on half the pixels: the picture enters
-by space-to-depth and leaves by depth-to-space (Shi et al. 2016, arXiv 1609.05158), and what the
-network draws is added to the photo, so that it spends nothing on what stays as it is. There is no
+A residual U-Net (Ronneberger et al. 2015, arXiv 1505.04597) that works at half the photo's side: the
+first convolution halves it and depth-to-space gives it back (Shi et al. 2016, arXiv 1609.05158).
+What the network draws is added to the photo, so that it spends nothing on what stays as it is. There is no
 normalisation, as in EDSR (Lim et al. 2017, arXiv 1707.02921): normalising a picture's features
 takes its overall colour away. The mean of the coarsest features, a vector for the whole picture,
 scales and shifts them (squeeze and excitation, Hu et al. 2018, arXiv 1709.01507): how large a head
 is, and how bright the photo, decide how it is drawn.
 """
 
-import torch
+from itertools import pairwise
+
 import torch.nn.functional as F  # noqa: N812 - what everyone calls it
 from torch import Tensor, nn
 
-STRIDE = 16  # sides are multiples of it: space-to-depth and three halvings
+STRIDE = 16  # sides are multiples of it: four halvings
 SMALLEST_SIDE = 32  # px
 
 
@@ -57,16 +58,16 @@ class ComicGenerator(nn.Module):
 
     def __init__(
         self,
-        dims: tuple[int, int, int, int] = (32, 64, 128, 160),
-        blocks: tuple[int, int, int, int] = (1, 1, 2, 3),
+        dims: tuple[int, int, int, int] = (24, 48, 96, 128),
+        blocks: tuple[int, int, int, int] = (1, 1, 1, 2),
     ) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(12, dims[0], 3, padding=1)
+        self.stem = nn.Conv2d(3, dims[0], 6, stride=2, padding=2)
         self.down = nn.ModuleList(
             nn.Sequential(*(Residual(dim) for _ in range(count)))
             for dim, count in zip(dims, blocks, strict=True)
         )
-        steps = list(zip(dims, dims[1:], strict=False))
+        steps = list(pairwise(dims))
         self.halve = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in steps)
         self.whole = Whole(dims[-1])
         self.narrow = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in steps)
@@ -88,7 +89,7 @@ class ComicGenerator(nn.Module):
                 raise ValueError(
                     f"sides must be multiples of {STRIDE} from {SMALLEST_SIDE} px up, not {side}"
                 )
-        x = self.stem(F.pixel_unshuffle(photo, 2))
+        x = self.stem(photo)
         skips = []
         for level, halve in zip(self.down, [*self.halve, None], strict=True):
             x = level(x)
