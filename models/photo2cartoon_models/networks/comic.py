@@ -1,12 +1,12 @@
 """The comic generator: draws any photo of any size, a person and the place around alike.
 
-A residual U-Net (Ronneberger et al. 2015, arXiv 1505.04597) that works at half the photo's side: the
-first convolution halves it and depth-to-space gives it back (Shi et al. 2016, arXiv 1609.05158).
-What the network draws is added to the photo, so that it spends nothing on what stays as it is. There is no
-normalisation, as in EDSR (Lim et al. 2017, arXiv 1707.02921): normalising a picture's features
-takes its overall colour away. The mean of the coarsest features, a vector for the whole picture,
-scales and shifts them (squeeze and excitation, Hu et al. 2018, arXiv 1709.01507): how large a head
-is, and how bright the photo, decide how it is drawn.
+A residual U-Net (Ronneberger et al. 2015, arXiv 1505.04597) that works at half the photo's side:
+the first convolution halves it and depth-to-space gives it back (Shi et al. 2016, arXiv
+1609.05158). What the network draws is added to the photo, so that it spends nothing on what stays
+as it is. There is no normalisation, as in EDSR (Lim et al. 2017, arXiv 1707.02921): normalising a
+picture's features takes its overall colour away. The mean of the coarsest features, a vector for
+the whole picture, scales and shifts them (squeeze and excitation, Hu et al. 2018, arXiv
+1709.01507): how large a head is, and how bright the photo, decide how it is drawn.
 """
 
 from itertools import pairwise
@@ -25,6 +25,7 @@ class Residual(nn.Module):
         super().__init__()
         self.first = nn.Conv2d(dim, dim, 3, padding=1)
         self.second = nn.Conv2d(dim, dim, 3, padding=1)
+        nn.init.kaiming_normal_(self.first.weight, nonlinearity="relu")
         nn.init.zeros_(self.second.weight)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -73,8 +74,10 @@ class ComicGenerator(nn.Module):
         self.narrow = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in steps)
         self.up = nn.ModuleList(Residual(dim) for dim in dims[:-1])
         self.out = nn.Conv2d(dims[0], 12, 3, padding=1)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        for layer in (self.stem, *self.halve, *self.narrow):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="linear")
+        for parameter in self.out.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, photo: Tensor) -> Tensor:
         """Draw `photo`: float32 (N, 3, H, W), RGB, -1..1, on white or whole; the same comes back.

@@ -59,11 +59,11 @@ class Plan:
         blocks: residual blocks of the network.
     """
 
-    steps: int = 2400
-    batch: int = 4
+    steps: int = 2600
+    batch: int = 2
     side: int = SIZES[-1]
-    rate: float = 1e-3
-    warm_up: int = 100
+    rate: float = 6e-4
+    warm_up: int = 30
     edges: float = 1.0
     decay: float = 0.995
     seed: int = 0
@@ -84,7 +84,8 @@ class Student:
         torch.manual_seed(plan.seed)
         self.plan = plan
         self.net = ComicGenerator(plan.dims, plan.blocks).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.mean = AveragedModel(self.net, multi_avg_fn=get_ema_multi_avg_fn(plan.decay))
+        mean_of = get_ema_multi_avg_fn(plan.decay)  # type: ignore[no-untyped-call]
+        self.mean = AveragedModel(self.net, multi_avg_fn=mean_of)
         self.optimiser = torch.optim.AdamW(self.net.parameters(), plan.rate, weight_decay=1e-3)
         self.step = 0
 
@@ -177,7 +178,7 @@ def take_batch(paths: list[Path], plan: Plan, step: int) -> tuple[Tensor, Tensor
     """Read the photos and drawings of one step: (N, 3, S, S) each, -1..1.
 
     Args:
-        paths: the pairs at the largest size.
+        paths: the pairs, at any of the sizes.
         plan: of the run.
         step: from 1 up.
     """
@@ -219,7 +220,7 @@ def run(
     Raises:
         DataError: there are no pairs, or one of them is none.
     """
-    paths = find_pictures(pairs / "train" / str(SIZES[0]))
+    paths = find_pictures(pairs / "train" / str(SIZES[-1]))  # written last: both are there
     start = saved = marked = time.monotonic()
     log, losses = Log(out, student.step), []
     try:

@@ -76,8 +76,9 @@ def test_a_test_photo_is_drawn_as_it_is(data: Path, pairs: Path) -> None:
     seen, drawing = read_pair(path)
     photo = toy.portrait(0, SIZES[0])
     np.testing.assert_array_equal(seen, photo)
-    matte = cv2.imread(str(data / "crops" / "testA" / "testA0.png"), cv2.IMREAD_UNCHANGED)[:, :, 3]
-    on_white = draw(photo, matte.astype(np.float32) / 255)
+    crop = cv2.imread(str(data / "crops" / "testA" / "testA0.png"), cv2.IMREAD_UNCHANGED)
+    assert crop is not None
+    on_white = draw(photo, np.asarray(crop[:, :, 3] / 255, np.float32))
     assert any(np.array_equal(drawing, other) for other in (on_white, draw(photo)))
 
 
