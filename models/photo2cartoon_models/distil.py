@@ -89,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--max-minutes", type=float, default=math.inf, help="of training")
     add("--steps", type=int, help=f"of the whole run; default: {Plan().steps}")
     add("--photos", type=int, help="train on at most so many photos")
-    add("--jobs", type=int, default=2, help="processes of the teacher")
+    add("--jobs", type=int, default=2, help="photos drawn at the same time")
     add("--seed", type=int, default=0)
     add("--licence", default="not stated", help="of the weights, for their metadata")
     return parser

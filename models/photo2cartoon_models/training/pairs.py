@@ -11,7 +11,7 @@ second call does what is missing.
 
 import hashlib
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def draw_pairs(data: Path, out: Path, *, limit: int | None, jobs: int) -> Iterat
         data: what `photo2cartoon prepare-data --size 512` wrote.
         out: the folder for the pairs.
         limit: at most that many training photos, chosen by their names' digests; None for all.
-        jobs: processes.
+        jobs: photos drawn at the same time, a core each.
 
     Yields:
         The path of each pair at the larger size, as it is done or found.
@@ -51,13 +51,13 @@ def draw_pairs(data: Path, out: Path, *, limit: int | None, jobs: int) -> Iterat
     for folder, part in PARTS.items():
         photos = sorted(find_pictures(data / folder), key=lambda path: _digest(path.name))
         tasks += [(path, part) for path in photos[: limit if part == "train" else None]]
-    with ProcessPoolExecutor(jobs) as pool:
+    cv2.setNumThreads(1)  # photos are drawn side by side; more threads would only compete
+    with ThreadPoolExecutor(jobs) as pool:
         yield from pool.map(partial(_one, data, out), *zip(*tasks, strict=True))
 
 
 def _one(data: Path, out: Path, photo: Path, part: str) -> Path:
     """Draw the pairs of one photo."""
-    cv2.setNumThreads(1)
     targets = [out / part / str(size) / f"{photo.stem}.png" for size in SIZES]
     if all(target.exists() for target in targets):
         return targets[0]
