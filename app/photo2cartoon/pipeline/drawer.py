@@ -141,7 +141,12 @@ class FusedDrawer:
         self.size = network.model.image_size
         self.unusable = 0
 
-    def matte(self, image: Image, cut: Cut, ticket: Ticket) -> NDArray[np.float32]:
+    def matte(
+        self,
+        image: Image,  # noqa: ARG002 - the cut has it
+        cut: Cut,
+        ticket: Ticket,
+    ) -> NDArray[np.float32]:
         """See `Drawer`. The cartoon is drawn as well, which costs a GPU little."""
         with ticket.stage(Stage.GENERATE):
             return self._run(cut, ticket)[2]

@@ -24,8 +24,8 @@ FACE[27:52, 23:41] = 1
 
 # All in shares of the square's side. Beyond the photo's border the drawing goes on in full for the
 # first length and is gone after the second: at the square's top and at its bottom.
-FADE_TOP, FADE_BOTTOM = (0.0, 0.12), (0.05, 0.17)
-TOP, BOTTOM = 0.6, 0.95  # heights in the square: the head above, the shoulders below
+FADE_TOP, FADE_BOTTOM = (0.0, 0.09), (0.05, 0.17)
+TOP, BOTTOM = 0.75, 1.0  # heights in the square: the head above, the shoulders towards the bottom
 TAPER = 2.0  # how far a head narrows on either side for each pixel beyond the border
 SOFT = 0.025
 
@@ -110,8 +110,8 @@ def fade_out(matte: NDArray[np.float32], crop: Crop) -> NDArray[np.float32]:
     if crop.border.min() >= 0:
         return matte
     size = len(matte)
-    beyond = np.maximum(-crop.border, 0) * np.float32(1 / size)
-    height = ((np.arange(size, dtype=np.float32) + 0.5) / size)[:, None]
+    beyond = np.maximum(-crop.border, np.float32(0)) * np.float32(1 / size)
+    height = (np.arange(size, dtype=np.float32)[:, None] + np.float32(0.5)) / np.float32(size)
     low = _smoothstep(height, TOP, BOTTOM)  # 0 at the head, 1 at the shoulders
     full, gone = ((1 - low) * a + low * b for a, b in zip(FADE_TOP, FADE_BOTTOM, strict=True))
     person = cv2.copyMakeBorder(np.asarray(matte > 0.5, np.uint8), 1, 1, 1, 1, cv2.BORDER_REPLICATE)

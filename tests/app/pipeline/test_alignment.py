@@ -99,6 +99,20 @@ def test_outside_the_photo_is_marked_and_holds_the_mirror_image() -> None:
     assert (crop.pixels[:, 5:] == 200).all()  # white fill, as upstream has it, would be 255
 
 
+@pytest.mark.parametrize("size", [50, 100, 256])
+def test_the_border_is_measured_in_pixels_of_the_square(size: int) -> None:
+    image = np.zeros((400, 300, 3), np.uint8)
+    turn = np.array([[0.6, 0.8, 0.0], [-0.8, 0.6, 0.0]])  # 53 degrees
+    alignment = Alignment(turn, (0, 0), (200, -50, 399, 149))
+    crop = crop_face(image, alignment, size)
+    corner, *edges = apply(alignment.to_photo(size), np.array([[0.0, 0], [size - 1, 0], [9, 9]]))
+    for point, found in zip((corner, *edges), crop.border[[0, 0, 9], [0, -1, 9]], strict=True):
+        inside = min(point[0] + 0.5, 299.5 - point[0], point[1] + 0.5, 399.5 - point[1])
+        assert found == pytest.approx(inside * size / 200, abs=1e-3)
+    assert crop.border.min() < 0
+    assert ((crop.border >= 0) == (crop.inside == 1)).all()
+
+
 def test_a_crop_of_the_whole_photo_is_the_photo() -> None:
     image = smooth_image(256, 256, np.random.default_rng(2))
     crop = crop_face(image, Alignment(np.eye(2, 3), (256, 256), (0, 0, 255, 255)), 256)
