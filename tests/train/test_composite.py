@@ -111,7 +111,7 @@ def test_the_fused_graph_gives_equal_bytes(tmp_path: Path, rgba: NDArray[np.uint
     matte = network(tmp_path / "red.onnx", [red], 1)
     model, content = fuse(matte, network(tmp_path / "same.onnx", [same], 3))
     # The red channel is the matte, so that any matte can be asked for. What does not hang on to the
-    # face is removed from it, so an eighth of the pixels is asked for at a time, the others are 255.
+    # face is removed, so an eighth of the pixels is asked for at a time; the others are 255.
     crops = np.repeat(rgba[None, :, :, [3, 0, 1]], 8, axis=0)
     for k, crop in enumerate(crops):
         mask = np.ones((SIDE, SIDE), bool)

@@ -5,7 +5,7 @@ arctan: the same angle below 90 degrees of tilt, and the correct one beyond.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -121,6 +121,23 @@ def _square(left: float, top: float, right: float, bottom: float) -> tuple[int, 
         box_top -= (box_width - box_height) // 2
         box_bottom = box_top + box_width
     return box_left, box_top, box_right, box_bottom
+
+
+def inscribe(alignment: Alignment, image_size: tuple[int, int]) -> Alignment:
+    """Return the largest level square within the photo, as near to `alignment`'s as there is room.
+
+    Args:
+        alignment: a square that may lie partly outside.
+        image_size: width and height of the photo, px.
+    """
+    limits = np.array(image_size, float)
+    extent = limits.min() / 2  # half of what the turned square takes along the photo's sides
+    side = max(1, int(2 * extent / np.abs(alignment.matrix[0, :2]).sum()))
+    left, top, right, bottom = alignment.box
+    centre = np.array([[left + right, top + bottom]]) / 2
+    centre = apply(inverse(alignment.matrix), centre).clip(extent, limits - extent)
+    (x, y) = (apply(alignment.matrix, centre)[0] - (side - 1) / 2).round().astype(int).tolist()
+    return replace(alignment, box=(x, y, x + side - 1, y + side - 1))
 
 
 def crop_face(image: NDArray[np.uint8], alignment: Alignment, size: int) -> Crop:

@@ -7,9 +7,14 @@ from numpy.typing import NDArray
 
 from benchmarks import upstream
 from photo2cartoon.ground.errors import FaceTooSmall
-from photo2cartoon.pipeline.alignment import Alignment, crop_face, estimate_alignment
+from photo2cartoon.pipeline.alignment import (
+    Alignment,
+    crop_face,
+    estimate_alignment,
+    inscribe,
+)
 from photo2cartoon.pipeline.faces.detector import Face
-from photo2cartoon.pipeline.faces.warp import apply
+from photo2cartoon.pipeline.faces.warp import apply, inverse
 
 
 def face_at(
@@ -111,6 +116,20 @@ def test_the_border_is_measured_in_pixels_of_the_square(size: int) -> None:
         assert found == pytest.approx(inside * size / 200, abs=1e-3)
     assert crop.border.min() < 0
     assert ((crop.border >= 0) == (crop.inside == 1)).all()
+
+
+@pytest.mark.parametrize("tilt", [-170, -30, 0, 12, 45, 90])
+def test_the_inscribed_square_touches_the_border_and_does_not_cross_it(tilt: float) -> None:
+    rng = np.random.default_rng(0)
+    face = face_at((60, 300), 250, tilt, rng)
+    alignment = estimate_alignment(face, (200, 500))
+    inner = inscribe(alignment, (200, 500))
+    assert inner.side < alignment.side
+    crop = crop_face(np.zeros((500, 200, 3), np.uint8), inner, inner.side)
+    assert -1.5 < crop.border.min() < 2
+    centres = [[[a.box[0] + a.box[2], a.box[1] + a.box[3]]] for a in (alignment, inner)]
+    outer, middle = apply(inverse(alignment.matrix), np.concatenate(centres) / 2)
+    assert middle == pytest.approx([100, min(max(outer[1], 100), 400)], abs=1.5)
 
 
 def test_a_crop_of_the_whole_photo_is_the_photo() -> None:
