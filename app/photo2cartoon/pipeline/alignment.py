@@ -158,9 +158,9 @@ def _border(to_photo: Matrix, width: int, height: int, size: int) -> NDArray[np.
 
     The smallest distance to the four lines on which the border lies: negative outside.
     """
-    x = np.arange(size)[None, :]
-    y = np.arange(size)[:, None]
-    (xx, xy, x0), (yx, yy, y0) = to_photo
+    x = np.arange(size, dtype=np.float32)[None, :]
+    y = np.arange(size, dtype=np.float32)[:, None]
+    (xx, xy, x0), (yx, yy, y0) = to_photo.astype(np.float32)
     photo_x, photo_y = xx * x + xy * y + x0, yx * x + yy * y + y0  # (size, size)
     across = width / 2 - np.abs(photo_x + (0.5 - width / 2))
     down = height / 2 - np.abs(photo_y + (0.5 - height / 2))

@@ -36,5 +36,6 @@ def frame_close_up(cut: Cut, drawing: Drawing, image_size: tuple[int, int]) -> D
     layers = np.dstack([drawing.cartoon, drawing.matte * 255]).astype(np.float32)
     border = cv2.BORDER_REPLICATE
     shown = cv2.warpAffine(layers, to_square, (size, size), flags=flags, borderMode=border)
-    levels = np.asarray(shown, np.float32).clip(0, 255)
-    return replace(drawing, cartoon=levels[:, :, :3], matte=levels[:, :, 3] / np.float32(255))
+    levels = np.asarray(shown.clip(0, 255), np.float32)
+    matte = np.asarray(levels[:, :, 3] / 255, np.float32)
+    return replace(drawing, cartoon=levels[:, :, :3], matte=matte)
