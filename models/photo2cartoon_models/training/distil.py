@@ -144,6 +144,7 @@ def load_student(path: Path) -> Student:
         student.step = int(state["step"])
     except (
         OSError,
+        EOFError,
         pickle.UnpicklingError,
         RuntimeError,
         TypeError,

@@ -21,7 +21,13 @@ from numpy.typing import NDArray
 
 from photo2cartoon_models.preprocess import composite
 from photo2cartoon_models.teachers.comic import draw
-from photo2cartoon_models.training.data import DataError, find_pictures, portrait, resize
+from photo2cartoon_models.training.data import (
+    DataError,
+    find_pictures,
+    portrait,
+    read_picture,
+    resize,
+)
 from photo2cartoon_models.training.log import write_png
 
 SIZES = (512, 256)  # px
@@ -63,7 +69,7 @@ def _one(data: Path, out: Path, photo: Path, part: str) -> Path:
         return targets[0]
     rng = np.random.default_rng(int(_digest(photo.name), 16))
     square = portrait(SIZES[0], data)(photo)
-    if min(square.shape[:2]) < SIZES[0]:
+    if min(read_picture(photo).shape[:2]) < SIZES[0]:
         raise DataError(f"{photo}: prepare the photos at {SIZES[0]} px")
     whole = rng.random() < WHOLE
     if part == "train":
