@@ -111,13 +111,13 @@ def _compare(
 
 
 def _crops(pipeline: Pipeline, folder: Path) -> Iterator[NDArray[np.uint8]]:
-    """The largest face of each photo that has one, (S, S, 4): RGB and what lies inside."""
+    """The largest face of each photo that has one, (S, S, 3) uint8 RGB."""
     for photo in list_photos([folder]):
         try:
             _, (cut,) = pipeline.find(photo.read_bytes(), Options(), Ticket())
         except Problem:
             continue
-        yield np.dstack((cut.crop.pixels, (cut.crop.inside * 255).astype(np.uint8)))
+        yield cut.crop.pixels
 
 
 def _tensors(pipeline: Pipeline, folder: Path) -> Iterator[NDArray[np.float32]]:

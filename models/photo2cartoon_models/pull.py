@@ -1,8 +1,9 @@
-"""Fetch a published weights file: with resume, a check of what came, and no trust in it.
+"""Download a published weights file: resumable, checked, and never trusted.
 
 A download goes to FILE.part and becomes FILE when it is whole and, where the manifest knows the
-sha256, when that fits. A transfer that breaks off is taken up where it stopped, as long as the
-host still offers the same version (its ETag). Nothing is unpacked or loaded here.
+sha256, when that fits. A transfer that breaks off is resumed where it stopped, as long as the
+host still offers the same version (its ETag). Nothing is unpacked or loaded here. pooch would serve
+for this if it could resume: it starts an interrupted download again from the first byte.
 """
 
 import hashlib
@@ -18,17 +19,17 @@ from photo2cartoon_models.manifest import PublishedFile
 
 CHUNK = 1 << 18  # bytes between two looks at the progress bar
 TIMEOUT = 30.0  # seconds without a single byte
-ATTEMPTS = 3  # a broken transfer is taken up again this often before it is given up
+ATTEMPTS = 3  # requests for one file before a transfer that breaks off is given up
 
 Progress = Callable[[int, int | None], None]  # bytes so far, bytes in all if the host says so
 
 
 class PullError(Exception):
-    """The file could not be had; the message says why and what to do."""
+    """The file cannot be had; the message says why and what to do."""
 
 
 class _Broken(Exception):
-    """The transfer stopped half way; what came is kept."""
+    """The transfer stopped halfway; what came is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class Pulled:
 
 
 def pull(entry: PublishedFile, folder: Path, progress: Progress = lambda *_: None) -> Pulled:
-    """Make sure that `entry` lies in `folder`; a right file that is already there is kept.
+    """Make sure that the file of `entry` lies in `folder`; a right one that is there is kept.
 
     Raises:
         PullError: no network, the host refuses, the transfer breaks off ATTEMPTS times, or what
@@ -85,7 +86,7 @@ def _download(entry: PublishedFile, part: Path, progress: Progress) -> None:
             return
         except urllib.error.HTTPError as error:
             if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and part.exists():
-                part.unlink()  # all of it had come, or more: once more from the start
+                part.unlink()  # all of it had come, or more: start again
                 continue
             raise PullError(
                 f"{entry.name}: {_host(entry)} answered {error.code} {error.reason}; "
@@ -101,7 +102,7 @@ def _download(entry: PublishedFile, part: Path, progress: Progress) -> None:
                 size = part.stat().st_size if part.exists() else 0
                 raise PullError(
                     f"{entry.name}: the transfer broke off after {size:,} bytes ({error}); "
-                    "pull again to go on from there"
+                    "pull again to continue from there"
                 ) from error
 
 
@@ -112,7 +113,7 @@ def _request(entry: PublishedFile, part: Path, progress: Progress) -> None:
     start = part.stat().st_size if part.exists() and tag_file.exists() else 0
     if start:
         request.add_header("Range", f"bytes={start}-")
-        request.add_header("If-Range", tag_file.read_text())  # another version: all of it, please
+        request.add_header("If-Range", tag_file.read_text())  # another version is sent whole
     with urllib.request.urlopen(request, timeout=TIMEOUT) as response:  # noqa: S310 - checked
         if response.headers.get_content_type() == "text/html":
             raise PullError(

@@ -107,7 +107,9 @@ def test_broken_transfer_is_taken_up(host: Host, tmp_path: Path) -> None:
 
 def test_giving_up_keeps_what_came(host: Host, tmp_path: Path) -> None:
     host.breaks = [100_000] * ATTEMPTS
-    with pytest.raises(PullError, match=r"broke off after 300,000 bytes .*; pull again to go on"):
+    with pytest.raises(
+        PullError, match=r"broke off after 300,000 bytes .*; pull again to continue"
+    ):
         pull(entry(host.url), tmp_path)
     assert names(tmp_path) == ["weights.pt.part", "weights.pt.part.etag"]
     assert pull(entry(host.url), tmp_path).path.read_bytes() == CONTENT

@@ -1,8 +1,7 @@
-"""Doctor: what this machine, this installation and these settings would make of the service.
+"""Doctor: tell whether the service would start on this machine, with these packages and settings.
 
 It has to work where the rest does not: nothing at the top of this file needs ONNX Runtime, OpenCV
-or a valid setting, and a check that fails itself is a finding and keeps no other one from being
-made.
+or a valid setting, and a check that fails is a finding that does not prevent the others.
 """
 
 import os
@@ -40,22 +39,22 @@ from photo2cartoon.runtime.checks import (
 from photo2cartoon_models.manifest import Model, find_generator, load_manifest, load_model
 
 PACKAGES = ("opencv-python-headless", "numpy", "pillow", "pi-heif", "fastapi", "pydantic")
-MODULES = ("numpy", "cv2", "PIL", "pi_heif", "onnxruntime")  # with libraries that can be missing
+MODULES = ("numpy", "cv2", "PIL", "pi_heif", "onnxruntime")  # a library of theirs may be missing
 REINSTALL = "install photo2cartoon again, with its extra cpu or gpu"
 OPENCVS = ("opencv-python-headless", "opencv-python", "opencv-contrib-python")
 OLDEST_PYTHON = (3, 11)
-# What a photo takes at most while it is decoded, and the rest of the process (docs/scaling.md).
+# The most that a photo takes while it is decoded, and what the process takes (docs/scaling.md).
 BYTES_PER_PIXEL, PROCESS_BYTES = 10, 250 * MIB
 
 
 @dataclass(slots=True)
 class Report:
-    """What was looked at, and what is wrong.
+    """What was examined, and what is wrong.
 
     Attributes:
-        settings: valid ones; the defaults where the environment's are not.
-        rows: what, and how it is.
-        findings: one for each thing that is wrong; none means that the service would start.
+        settings: the environment's, or the defaults if those are not valid.
+        rows: each thing and its state.
+        findings: one for each thing that is wrong; without any, the service would start.
     """
 
     settings: Settings
@@ -86,14 +85,14 @@ def examine() -> Report:
 
 
 def main() -> int:
-    """Examine and show; the exit code: 0 nothing is wrong, 1 something is."""
+    """Examine and show; returns the exit code: 0 nothing is wrong, 1 something is."""
     report = examine()
     show(report, Console(highlight=False))
     return int(bool(report.findings))
 
 
 def show(report: Report, console: Console) -> None:
-    """Print the report: one screen."""
+    """Print the report on one screen."""
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for what, state in report.rows:
         table.add_row(Text(what, style="bold"), Text(state))

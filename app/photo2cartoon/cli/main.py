@@ -20,7 +20,7 @@ def photo2cartoon() -> None:
 def serve() -> None:
     """Serve HTTP; every setting is a P2C_* environment variable.
 
-    Exit code: 0 stopped by a signal, 2 a setting, a model or this machine will not do.
+    Exit code: 0 stopped by a signal, 2 a setting, a model or this machine does not fit.
     """
     from photo2cartoon.api.server import serve as serve_http  # noqa: PLC0415 - `run` needs no web framework
 
@@ -31,7 +31,7 @@ def serve() -> None:
 
 @commands.command()
 def doctor() -> None:
-    """Say what is wrong with this machine, installation and settings, and what to do.
+    """Find what is wrong with this machine, installation and settings, and what to do about it.
 
     Exit code: 0 nothing is wrong, 1 something is.
     """

@@ -1,4 +1,4 @@
-"""The commands about model files: `models list`, `verify`, `show`, `pull` and `build-engines`."""
+"""The commands for model files: `models list`, `verify`, `show`, `pull` and `build-engines`."""
 
 import time
 from pathlib import Path
@@ -19,12 +19,14 @@ from photo2cartoon_models.manifest import (
     load_published,
 )
 
-commands = typer.Typer(no_args_is_help=True, help="The model files that this project knows.")
+commands = typer.Typer(
+    no_args_is_help=True, help="Work with the model files that this project knows."
+)
 
 
 @commands.command("list")
 def list_models() -> None:
-    """List what comes along and what can be pulled."""
+    """List the models that come along and those that can be pulled."""
     table = Table("name", "for", "style", "bytes", "sha256", "licence", box=None)
     for model in load_manifest().values():
         row = (model.name, model.role, model.style, f"{model.size_bytes:,}", model.sha256[:12])
@@ -38,7 +40,10 @@ def list_models() -> None:
 
 @commands.command()
 def verify() -> None:
-    """Check every file that comes along against the manifest. Exit code 1 if one differs."""
+    """Check every file that comes along against the manifest.
+
+    Exit code: 0 all are as stated, 1 one differs.
+    """
     failed = False
     for model in load_manifest().values():
         try:
@@ -53,7 +58,7 @@ def verify() -> None:
 
 @commands.command()
 def show(name: str) -> None:
-    """Say everything that the manifest says about one file."""
+    """Show everything that the manifest states about one file."""
     entry = _find_entry(name)
     for key in ("name", "role", "style", "path", "file", "url", "page", "format", "size_bytes",
                 "sha256", "licence", "source", "made_by"):  # fmt: skip
@@ -82,7 +87,7 @@ def _find_entry(name: str) -> Model | PublishedFile:
 def build_engines() -> None:
     """Build TensorRT's engines before the service starts: P2C_PROVIDER=tensorrt, P2C_ENGINE_CACHE.
 
-    Exit code: 0 they are there, 2 a setting, a model or this machine will not do.
+    Exit code: 0 they are there, 2 a setting, a model or this machine does not fit.
     """
     settings = read_settings()
     if settings.provider != "tensorrt":
@@ -98,9 +103,12 @@ def build_engines() -> None:
 @commands.command("pull")
 def pull_model(
     name: str,
-    folder: Annotated[Path, typer.Option(help="Where to put it.")] = Path("data/weights"),
+    folder: Annotated[Path, typer.Option(help="Folder for the file.")] = Path("data/weights"),
 ) -> None:
-    """Download weights that somebody else publishes. Exit code 1 if they cannot be had."""
+    """Download weights that somebody else publishes.
+
+    Exit code: 0 they are there, 1 they cannot be had, 2 no such name.
+    """
     entry = _find_entry(name)
     if isinstance(entry, Model):
         out.print(f"{name} comes along: {entry.path}", markup=False)

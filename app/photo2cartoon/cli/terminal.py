@@ -1,4 +1,4 @@
-"""What the commands share: the two consoles, a progress bar, settings and pipeline or the exit."""
+"""What the commands share: two consoles, a progress bar; settings and pipeline, or an exit."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,13 +19,13 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def count_up() -> Progress:
-    """A progress bar that counts pieces, on the standard error."""
+    """Return a progress bar that counts pieces, on the standard error."""
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
     return Progress(*columns, TimeRemainingColumn(), console=err)
 
 
 def load_pipeline(settings: Settings) -> Pipeline:
-    """As `open_pipeline`, or the exit."""
+    """Open the pipeline, or say why it cannot be opened and exit with 2."""
     with told_in_one_line():
         return open_pipeline(settings)
 
@@ -41,6 +41,7 @@ def told_in_one_line() -> Iterator[None]:
 
 
 def read_settings() -> Settings:
+    """Read the settings from the environment, or say what is wrong with them and exit with 2."""
     try:
         return Settings()
     except ValidationError as error:

@@ -5,7 +5,7 @@ arctan: the same angle below 90 degrees of tilt, and the correct one beyond.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -53,11 +53,17 @@ class Crop:
 
     Attributes:
         pixels: `(S, S, 3)` uint8 RGB; outside the photo its mirror image.
-        inside: `(S, S)` float32, 1 inside the photo, 0 outside.
+        border: `(S, S)` float32, how far each pixel's centre lies inside the photo's border, in
+            pixels of the square; negative outside the photo.
     """
 
     pixels: NDArray[np.uint8]
-    inside: NDArray[np.float32]
+    border: NDArray[np.float32]
+
+    @property
+    def inside(self) -> NDArray[np.float32]:
+        """`(S, S)` float32, 1 inside the photo, 0 outside."""
+        return np.asarray(self.border >= 0, np.float32)
 
 
 def estimate_alignment(face: Face, image_size: tuple[int, int], min_face_px: int = 0) -> Alignment:
@@ -117,24 +123,45 @@ def _square(left: float, top: float, right: float, bottom: float) -> tuple[int, 
     return box_left, box_top, box_right, box_bottom
 
 
+def inscribe(alignment: Alignment, image_size: tuple[int, int]) -> Alignment:
+    """Return the largest level square within the photo, as near to `alignment`'s as there is room.
+
+    Args:
+        alignment: a square that may lie partly outside.
+        image_size: width and height of the photo, px.
+    """
+    limits = np.array(image_size, float)
+    extent = limits.min() / 2  # half of what the turned square takes along the photo's sides
+    side = max(1, int(2 * extent / np.abs(alignment.matrix[0, :2]).sum()))
+    left, top, right, bottom = alignment.box
+    centre = np.array([[left + right, top + bottom]]) / 2
+    centre = apply(inverse(alignment.matrix), centre).clip(extent, limits - extent)
+    (x, y) = (apply(alignment.matrix, centre)[0] - (side - 1) / 2).round().astype(int).tolist()
+    return replace(alignment, box=(x, y, x + side - 1, y + side - 1))
+
+
 def crop_face(image: NDArray[np.uint8], alignment: Alignment, size: int) -> Crop:
     """Cut the square of `alignment` out of `image` `(H, W, 3)` uint8 RGB at `size` px.
 
-    Outside the photo the crop holds the photo's mirror image: shown upstream's white there, a matte
-    network mistakes the photo's slanted border for the person's outline. `inside` says which pixels
-    to remove again.
+    Outside the photo the crop holds the photo's mirror image. Shown upstream's white there, a matte
+    network mistakes the photo's slanted border for the person's outline, and a generator draws that
+    outline. `border` says where the drawing has to end.
     """
     to_photo = alignment.to_photo(size)
     pixels = warp_square(cut_view(image, to_photo, size), to_photo, size, cv2.BORDER_REFLECT_101)
-    return Crop(pixels, _inside(to_photo, image.shape[1], image.shape[0], size))
+    scale = alignment.side / size
+    return Crop(pixels, _border(to_photo, image.shape[1], image.shape[0], size) / np.float32(scale))
 
 
-def _inside(to_photo: Matrix, width: int, height: int, size: int) -> NDArray[np.float32]:
-    """Return which pixels of the square have their centre in the photo, `(size, size)`, 0 or 1."""
-    x = np.arange(size)[None, :]
-    y = np.arange(size)[:, None]
-    (xx, xy, x0), (yx, yy, y0) = to_photo
+def _border(to_photo: Matrix, width: int, height: int, size: int) -> NDArray[np.float32]:
+    """Return the distance of each pixel to the photo's border, `(size, size)`, photo px.
+
+    The smallest distance to the four lines on which the border lies: negative outside.
+    """
+    x = np.arange(size, dtype=np.float32)[None, :]
+    y = np.arange(size, dtype=np.float32)[:, None]
+    (xx, xy, x0), (yx, yy, y0) = to_photo.astype(np.float32)
     photo_x, photo_y = xx * x + xy * y + x0, yx * x + yy * y + y0  # (size, size)
-    inside = (photo_x >= -0.5) & (photo_x <= width - 0.5)
-    inside &= (photo_y >= -0.5) & (photo_y <= height - 0.5)
-    return np.asarray(inside, np.float32)
+    across = width / 2 - np.abs(photo_x + (0.5 - width / 2))
+    down = height / 2 - np.abs(photo_y + (0.5 - height / 2))
+    return np.asarray(np.minimum(across, down), np.float32)

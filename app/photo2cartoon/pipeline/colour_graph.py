@@ -1,9 +1,13 @@
-"""The formulas of `pipeline.colours` as nodes of an ONNX graph; planes are `(N, 1, S, S)`."""
+"""Formulas of `pipeline.colours` and `pipeline.matte` as nodes of an ONNX graph.
+
+Their planes are `(N, 1, S, S)`.
+"""
 
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from photo2cartoon.pipeline.colours import SIDE, recolour_planes
 
@@ -63,15 +67,15 @@ class Value:
 class GraphCalculus:
     """As `Calculus`."""
 
-    def __init__(self, nodes: Nodes, size: int) -> None:
-        """For pictures of `size` px, a multiple of `SIDE`.
+    def __init__(self, nodes: Nodes, size: int, side: int) -> None:
+        """For pictures of `size` px, which shrink to `side` px.
 
         Raises:
-            ValueError: it is no multiple.
+            ValueError: `size` is no multiple of `side`.
         """
-        if size % SIDE:
-            raise ValueError(f"{size} px is no multiple of {SIDE}")
-        self.nodes, self.factor = nodes, size // SIDE
+        if size % side:
+            raise ValueError(f"{size} px is no multiple of {side}")
+        self.nodes, self.factor = nodes, size // side
 
     def _add(self, op: str, *inputs: Value | str, **attributes: Any) -> Value:
         names = [x.name if isinstance(x, Value) else x for x in inputs]
@@ -131,6 +135,16 @@ class GraphCalculus:
         blurred = self._add("AveragePool", mirrored, kernel_shape=side)
         return self._split(blurred, len(planes))
 
+    def dilate(self, radius: int, plane: Value) -> Value:
+        side = 2 * radius + 1
+        return self._add("MaxPool", plane, kernel_shape=[side, side], pads=[radius] * 4)
+
+    def least(self, left: Value, right: Value) -> Value:
+        return self._add("Min", left, right)
+
+    def constant(self, plane: NDArray[np.float32]) -> Value:
+        return Value(self.nodes, self.nodes.number(plane[None, None]))
+
     def clip(self, plane: Value, low: float, high: float) -> Value:
         number = self.nodes.number
         return self._add("Clip", plane, number(float(low)), number(float(high)))
@@ -155,7 +169,7 @@ def add_recolour(nodes: Nodes, size: int, photo: str, cartoon: str, matte: str) 
     Raises:
         ValueError: no such size.
     """
-    calculus = GraphCalculus(nodes, size)
+    calculus = GraphCalculus(nodes, size, SIDE)
     crop, drawn, alpha = (Value(nodes, name) for name in (photo, cartoon, matte))
     picture: Value = recolour_planes(calculus, crop, drawn, alpha)
     return picture.name

@@ -39,10 +39,10 @@ LIFT = 0.75  # exponent on the photo's lightness, 0..1: the style is lighter tha
 
 
 class Calculus(Protocol):
-    """What the formulas need beside + - * /, for one kind of plane.
+    """What formulas need beside + - * /, for one kind of plane.
 
-    Planes of the full size and planes of `SIDE` px are told apart by who made them: `shrink` and
-    `enlarge` lead from one to the other.
+    Planes have the full size or a smaller one, on which the formulas work: `shrink` and `enlarge`
+    lead from one to the other.
     """
 
     def to_lab(self, rgb: Plane) -> tuple[Plane, Plane, Plane]:
@@ -52,13 +52,22 @@ class Calculus(Protocol):
         """The way back; 0..1."""
 
     def shrink(self, picture: Plane) -> Plane:
-        """To `SIDE` px by means over areas; one plane or three in one value."""
+        """To the smaller size by means over areas; one plane or three in one value."""
 
     def enlarge(self, plane: Plane) -> Plane:
-        """From `SIDE` px to the full size, bilinear, pixel centres at half numbers."""
+        """From the smaller size to the full one, bilinear, pixel centres at half numbers."""
 
     def means(self, radius: int, *planes: Plane) -> list[Plane]:
         """Means over squares of `2 * radius + 1` px, the picture mirrored at its border (101)."""
+
+    def dilate(self, radius: int, plane: Plane) -> Plane:
+        """Largest values in squares of `2 * radius + 1` px; outside the picture there is none."""
+
+    def least(self, left: Plane, right: Plane) -> Plane:
+        """The smaller value of each pixel."""
+
+    def constant(self, plane: NDArray[np.float32]) -> Plane:
+        """A plane that is always the same."""
 
     def clip(self, plane: Plane, low: float, high: float) -> Plane:
         """Between two numbers."""
@@ -82,7 +91,7 @@ def recolour(
     Returns:
         `(S, S, 3)` float32 RGB, 0..255, not composited; outside the matte it means nothing.
     """
-    calculus = ArrayCalculus(photo.shape[0])
+    calculus = ArrayCalculus(photo.shape[0], SIDE)
     colours, drawn = (np.asarray(picture, np.float32) * (1 / 255) for picture in (photo, cartoon))
     rgb = recolour_planes(calculus, colours, drawn, matte)
     return np.asarray(rgb * 255, np.float32)
@@ -149,9 +158,9 @@ def _smooth(calculus: Calculus, plane: Plane, sure: Plane) -> Plane:
 class ArrayCalculus:
     """On arrays, by OpenCV; as `Calculus`."""
 
-    def __init__(self, size: int) -> None:
-        """For pictures of `size` px."""
-        self.size = size
+    def __init__(self, size: int, side: int) -> None:
+        """For pictures of `size` px, which shrink to `side` px."""
+        self.size, self.side = size, side
 
     def to_lab(self, rgb: Plane) -> tuple[Plane, Plane, Plane]:
         light, a, b = cv2.split(cv2.cvtColor(rgb, cv2.COLOR_RGB2Lab))
@@ -161,7 +170,7 @@ class ArrayCalculus:
         return cv2.cvtColor(cv2.merge([light * 100, a, b]), cv2.COLOR_Lab2RGB)
 
     def shrink(self, picture: Plane) -> Plane:
-        return cv2.resize(picture, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+        return cv2.resize(picture, (self.side, self.side), interpolation=cv2.INTER_AREA)
 
     def enlarge(self, plane: Plane) -> Plane:
         return cv2.resize(plane, (self.size, self.size), interpolation=cv2.INTER_LINEAR)
@@ -169,6 +178,15 @@ class ArrayCalculus:
     def means(self, radius: int, *planes: Plane) -> list[Plane]:
         side = (2 * radius + 1, 2 * radius + 1)
         return [cv2.blur(plane, side, borderType=cv2.BORDER_REFLECT_101) for plane in planes]
+
+    def dilate(self, radius: int, plane: Plane) -> Plane:
+        return cv2.dilate(plane, np.ones((2 * radius + 1, 2 * radius + 1), np.uint8))
+
+    def least(self, left: Plane, right: Plane) -> Plane:
+        return np.minimum(left, right)
+
+    def constant(self, plane: NDArray[np.float32]) -> Plane:
+        return plane
 
     def clip(self, plane: Plane, low: float, high: float) -> Plane:
         return np.clip(plane, low, high)

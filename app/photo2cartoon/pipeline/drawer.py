@@ -16,7 +16,7 @@ from photo2cartoon.ground.errors import UnusableOutput
 from photo2cartoon.ground.ticket import Stage, Ticket
 from photo2cartoon.pipeline.alignment import Alignment, Crop
 from photo2cartoon.pipeline.colours import recolour
-from photo2cartoon.pipeline.matte import predict_matte
+from photo2cartoon.pipeline.matte import fade_out, predict_matte
 from photo2cartoon.runtime.network import Network
 from photo2cartoon_models.manifest import Colours
 from photo2cartoon_models.preprocess import composite, to_image, to_tensor
@@ -46,7 +46,7 @@ class Drawing:
 
     Attributes:
         cartoon: `(S, S, 3)` RGB, 0..255, before compositing; unrounded float32, or uint8.
-        matte: `(S, S)` float32, 0..1.
+        matte: `(S, S)` float32, 0..1: how much of it is shown, fading where the photo ends.
     """
 
     cartoon: NDArray[np.float32] | Image
@@ -67,7 +67,11 @@ class Drawer(Protocol):
     unusable: int
 
     def matte(self, image: Image, cut: Cut, ticket: Ticket) -> NDArray[np.float32]:
-        """Estimate one face's matte in `image` `(H, W, 3)` uint8 RGB: `(S, S)` float32, 0..1."""
+        """Estimate one face's matte in `image` `(H, W, 3)` uint8 RGB, as the generator sees it.
+
+        Returns:
+            `(S, S)` float32, 0..1; it does not fade where the photo ends.
+        """
 
     def draw(
         self, image: Image, cut: Cut, ticket: Ticket, colours: Colours | None = None
@@ -115,7 +119,7 @@ class StagedDrawer:
             cartoon = to_image(output)
             if (colours or self.generator.model.colours) == "photo":
                 cartoon = recolour(cut.crop.pixels, cartoon, matte)
-            return Drawing(cartoon, matte)
+            return Drawing(cartoon, fade_out(matte, cut.crop))
 
     def _generate(self, tensor: NDArray[np.float32], ticket: Ticket) -> NDArray[np.float32]:
         """Run the generator on one tensor `(3, S, S)`; the same shape comes back."""
@@ -137,9 +141,15 @@ class FusedDrawer:
         self.size = network.model.image_size
         self.unusable = 0
 
-    def matte(self, image: Image, cut: Cut, ticket: Ticket) -> NDArray[np.float32]:
+    def matte(
+        self,
+        image: Image,  # noqa: ARG002 - the cut has it
+        cut: Cut,
+        ticket: Ticket,
+    ) -> NDArray[np.float32]:
         """See `Drawer`. The cartoon is drawn as well, which costs a GPU little."""
-        return self.draw(image, cut, ticket).matte
+        with ticket.stage(Stage.GENERATE):
+            return self._run(cut, ticket)[2]
 
     def draw(
         self,
@@ -151,12 +161,17 @@ class FusedDrawer:
         """See `Drawer`."""
         colours = colours or self.network.model.colours
         with ticket.stage(Stage.GENERATE):
-            inside = (cut.crop.inside * 255).astype(np.uint8)
-            rgba = np.dstack((cut.crop.pixels, inside))[None]
-            for _ in range(TRIES):
-                drawn, recoloured, mattes, spreads = self.network.run(rgba, ticket)
-                if spreads[0] > FLAT:  # False for NaN
-                    cartoons = recoloured if colours == "photo" else drawn
-                    return Drawing(cartoons[0], mattes[0].astype(np.float32) / np.float32(255))
-                self.unusable += 1
-            raise UnusableOutput
+            drawn, recoloured, matte = self._run(cut, ticket)
+        with ticket.stage(Stage.COMPOSE):
+            cartoon = recoloured if colours == "photo" else drawn
+            return Drawing(cartoon, fade_out(matte, cut.crop))
+
+    def _run(self, cut: Cut, ticket: Ticket) -> tuple[Image, Image, NDArray[np.float32]]:
+        """Run the graph: the drawing, the same in the photo's colours, and the matte."""
+        for _ in range(TRIES):
+            drawn, recoloured, mattes, spreads = self.network.run(cut.crop.pixels[None], ticket)
+            if spreads[0] > FLAT:  # False for NaN
+                matte = mattes[0].astype(np.float32) / np.float32(255)
+                return drawn[0], recoloured[0], matte
+            self.unusable += 1
+        raise UnusableOutput

@@ -1,4 +1,8 @@
-"""The matte: how much of each pixel is the person."""
+"""The matte: how much of each pixel is the person, and where the person's drawing ends.
+
+Sources: Vincent: Morphological Grayscale Reconstruction in Image Analysis (IEEE Transactions on
+Image Processing, 1993). The constants were chosen by eye on portraits (docs/method.md).
+"""
 
 import cv2
 import numpy as np
@@ -6,9 +10,24 @@ from numpy.typing import NDArray
 
 from photo2cartoon.ground.ticket import Ticket
 from photo2cartoon.pipeline.alignment import Alignment, Crop, crop_face
+from photo2cartoon.pipeline.colours import ArrayCalculus, Calculus, Plane
 from photo2cartoon.runtime.network import Network
 
 EMBEDDED_SIZE = 256  # px; the embedded network takes any size and works best at this one
+
+CELLS = 64  # the square, in cells, on which the matte is followed from the face outwards
+STEP, STEPS = 2, 20  # cells; further than any corner is from the face, bends included
+ATTACHED = 0.45, 0.85  # weakest matte on the way to the face that means "not at all" and "surely"
+HAIR = 2  # cells around what surely is the person in which the matte keeps every value
+FACE = np.zeros((CELLS, CELLS), np.float32)  # where a face is in every aligned square
+FACE[27:52, 23:41] = 1
+
+# All in shares of the square's side. Beyond the photo's border the drawing goes on in full for the
+# first length and is gone after the second: at the square's top and at its bottom.
+FADE_TOP, FADE_BOTTOM = (0.0, 0.09), (0.05, 0.17)
+TOP, BOTTOM = 0.75, 1.0  # heights in the square: the head above, the shoulders towards the bottom
+TAPER = 2.0  # how far a head narrows on either side for each pixel beyond the border
+SOFT = 0.025
 
 
 def predict_matte(
@@ -31,7 +50,8 @@ def predict_matte(
         ticket: of the request, for a network that several threads share.
 
     Returns:
-        `(S, S)` float32, 0 (background, or outside the photo) .. 1 (person).
+        `(S, S)` float32, 0 (background) .. 1 (person). Outside the photo it goes on with the
+        photo's mirror image, so that a generator finds no edge there (`fade_out`).
     """
     source, target = network.model.inputs[0], network.model.outputs[0]
     size = source.image_size or EMBEDDED_SIZE
@@ -43,6 +63,66 @@ def predict_matte(
     mask = answer[..., target.channel] if target.layout == "NHWC" else answer[target.channel]
     low, high = target.range
     matte = np.clip((mask - np.float32(low)) / np.float32(high - low), 0, 1)
-    if matte.shape != crop.inside.shape:
-        matte = cv2.resize(matte, crop.inside.shape[::-1], interpolation=cv2.INTER_AREA)
-    return np.asarray(matte * crop.inside, np.float32)
+    if matte.shape != crop.border.shape:
+        matte = cv2.resize(matte, crop.border.shape[::-1], interpolation=cv2.INTER_AREA)
+    return np.asarray(keep_attached(ArrayCalculus(len(matte), CELLS), matte), np.float32)
+
+
+def keep_attached(calculus: Calculus, matte: Plane) -> Plane:
+    """Remove from a matte what does not hang on to the face: islands and veils of background.
+
+    A grayscale reconstruction from the face finds, for each cell, the weakest matte on the best way
+    to the face. Hair surely is the person all along that way; an island has a gap before it, and a
+    veil is weak throughout. Around what is attached, the soft edge of hair stays as it is.
+
+    The formulas stand here once, for the CPU and for the fused graph, as in `pipeline.colours`.
+
+    Args:
+        calculus: for pictures of the matte's size, which shrink to `CELLS`.
+        matte: `(S, S)`, 0..1.
+
+    Returns:
+        The same, or less.
+    """
+    weakest = calculus.constant(FACE)
+    cells = calculus.clip(calculus.shrink(matte) + weakest, 0, 1)  # the face is the person
+    for _ in range(STEPS):
+        weakest = calculus.least(calculus.dilate(STEP, weakest), cells)
+    low, high = ATTACHED
+    attached = calculus.clip((weakest - low) * (1 / (high - low)), 0, 1)
+    (kept,) = calculus.means(1, calculus.dilate(HAIR, attached))
+    return matte * calculus.enlarge(kept)
+
+
+def fade_out(matte: NDArray[np.float32], crop: Crop) -> NDArray[np.float32]:
+    """End a matte softly where the photo ends.
+
+    The mirror image continues the person for a little: shoulders down to the square's bottom, a
+    head by a cap that narrows, as heads do. Inside the photo nothing changes.
+
+    Args:
+        matte: `(S, S)` float32, 0..1.
+        crop: the square that it belongs to.
+
+    Returns:
+        `(S, S)` float32, 0..1.
+    """
+    if crop.border.min() >= 0:
+        return matte
+    size = len(matte)
+    beyond = np.maximum(-crop.border, np.float32(0)) * np.float32(1 / size)
+    height = (np.arange(size, dtype=np.float32)[:, None] + np.float32(0.5)) / np.float32(size)
+    low = _smoothstep(height, TOP, BOTTOM)  # 0 at the head, 1 at the shoulders
+    full, gone = ((1 - low) * a + low * b for a, b in zip(FADE_TOP, FADE_BOTTOM, strict=True))
+    person = cv2.copyMakeBorder(np.asarray(matte > 0.5, np.uint8), 1, 1, 1, 1, cv2.BORDER_REPLICATE)
+    width = cv2.distanceTransform(person, cv2.DIST_L2, 3)[1:-1, 1:-1] * np.float32(1 / size)
+    cap = ((width - TAPER * (1 - low) * beyond) * (1 / SOFT) + 1).clip(0, 1)
+    return np.asarray(matte * cap * (1 - _smoothstep(beyond, full, gone)), np.float32)
+
+
+def _smoothstep(
+    values: NDArray[np.float32], low: float | NDArray[np.float32], high: float | NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """0 below `low`, 1 above `high`, smooth in between."""
+    share = ((values - low) / (high - low)).clip(0, 1)
+    return np.asarray(share * share * (3 - 2 * share), np.float32)

@@ -12,6 +12,7 @@ from photo2cartoon.ground.errors import FaceTooSmall
 from photo2cartoon.ground.options import Options
 from photo2cartoon.ground.ticket import Stage, Ticket
 from photo2cartoon.pipeline.alignment import crop_face, estimate_alignment
+from photo2cartoon.pipeline.close_up import frame_close_up
 from photo2cartoon.pipeline.decode import DecodedPhoto, decode_photo
 from photo2cartoon.pipeline.drawer import Cut, Drawer, Drawing
 from photo2cartoon.pipeline.encode import encode_image
@@ -200,7 +201,7 @@ class Pipeline:
 
 
 def finish(image: Image, cuts: list[Cut], drawings: list[Drawing], options: Options) -> list[Image]:
-    """Compose the pictures from the drawings.
+    """Compose the pictures from the drawings of faces of `image`, `(H, W, 3)` uint8 RGB.
 
     Returns:
         Pictures `(H, W, 3)` uint8 RGB or, with a transparent background, `(H, W, 4)` RGBA.
@@ -210,6 +211,8 @@ def finish(image: Image, cuts: list[Cut], drawings: list[Drawing], options: Opti
             cartoon = drawing.cartoon.astype(np.float32, copy=False)
             image = lay_back(image, cartoon, drawing.matte, cut.alignment)
         return [image]
+    size = (image.shape[1], image.shape[0])
+    drawings = [frame_close_up(*pair, size) for pair in zip(cuts, drawings, strict=True)]
     if options.transparent:
         return [
             np.dstack([drawing.cartoon, drawing.matte * 255]).astype(np.uint8)

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 from photo2cartoon.pipeline.alignment import Alignment
 from photo2cartoon.pipeline.faces.warp import apply, compose, inverse
 
-# The cartoon's square ends somewhere on the shoulders. Near its edges the drawing fades into the
-# photo, over these shares of its side: "x" at the left and right edge.
-FADE = {"x": 0.1, "top": 0.02, "bottom": 0.2}
+# Hair and shoulders leave the cartoon's square somewhere. Around those places the drawing fades
+# into the photo, over these shares of the square's side: at its top and at its bottom.
+FADE = 0.12, 0.2
 CORE = 0.25, 0.85  # mattes that count as 0 and as 1: both inside the hair line's soft edge
 MARGIN_PX = 3
 
@@ -50,14 +50,15 @@ def lay_back(
 
 
 def _weight(matte: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the drawing's weight, `(S, S)` 0..1: the matte's core, fading at the edges."""
+    """Return the drawing's weight, `(S, S)` 0..1: the matte's core, fading where it is cut off."""
     size = matte.shape[0]
-    place = (np.arange(size) + 0.5) / size
-    across = np.minimum(place, 1 - place) / FADE["x"]
-    down = np.minimum(place / FADE["top"], (1 - place) / FADE["bottom"])
-    edge = np.minimum(across[None, :], down[:, None]).clip(0, 1)
+    leaves = np.pad(matte > CORE[0], 1, mode="edge").astype(np.uint8)  # by the frame of one pixel
+    leaves[1:-1, 1:-1] = 0
+    distance = cv2.distanceTransform(1 - leaves, cv2.DIST_L2, 5)[1:-1, 1:-1] / size
+    reach = np.linspace(*FADE, size)[:, None]
+    near = (distance / reach).clip(0, 1)
     core = ((matte - CORE[0]) / (CORE[1] - CORE[0])).clip(0, 1)
-    weight = core * edge * edge * (3 - 2 * edge)  # smoothstep: the fade has no visible start
+    weight = core * near * near * (3 - 2 * near)  # smoothstep: the fade has no visible start
     return np.asarray(weight, np.float32)
 
 

@@ -66,12 +66,10 @@ class BoundNetwork(OnnxNetwork):
         return self._buffers(size).source.host
 
     def probe(self) -> Array:
-        """See `OnnxNetwork`; all of the head lies inside the photo."""
-        contract = self.model.inputs[0]
+        """See `OnnxNetwork`; on black, where a matte network finds the drawn head."""
         picture = super().probe()
-        if contract.layout == "NHWC" and contract.shape[-1] == 4:
-            picture = np.concatenate((picture, np.full_like(picture[..., :1], 255)), axis=-1)
-        return picture.astype(contract.dtype)
+        paper = (picture == self.model.inputs[0].range[1]).all(axis=-1, keepdims=True)
+        return np.where(paper, 0, picture).astype(self.model.inputs[0].dtype)
 
     @cached_property
     def _cudart(self) -> Cudart | None:

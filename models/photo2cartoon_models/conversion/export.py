@@ -32,7 +32,12 @@ Array = NDArray[np.float32]
 
 
 def export_onnx(
-    net: nn.Module, example: Tensor, names: tuple[str, str], metadata: Mapping[str, str]
+    net: nn.Module,
+    example: Tensor,
+    names: tuple[str, str],
+    metadata: Mapping[str, str],
+    *,
+    stride: int | None = None,
 ) -> onnx.ModelProto:
     """Export `net`, a module of one tensor to one tensor, with a free first axis.
 
@@ -41,7 +46,11 @@ def export_onnx(
         example: an input with at least two pictures (torch.export takes a size of 1 as fixed).
         names: of the graph's input and output.
         metadata: free key-value pairs for the file.
+        stride: where height and width are free too, they are multiples of it, from twice as much.
     """
+    free = {0: torch.export.Dim("batch")}
+    if stride:
+        free |= {axis: stride * torch.export.Dim(f"d{axis}", min=2) for axis in (2, 3)}
     with _quiet():
         program = torch.onnx.export(
             net,
@@ -50,7 +59,7 @@ def export_onnx(
             opset_version=OPSET,
             input_names=names[:1],
             output_names=names[1:],
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            dynamic_shapes=(free,),
             verbose=False,
         )
     if program is None:

@@ -1,4 +1,4 @@
-"""The folders that evaluation reads, and the cartoons that a generator draws of them."""
+"""The folders that evaluation reads, and the cartoons that a generator draws from them."""
 
 import csv
 import hashlib
@@ -32,14 +32,14 @@ class EvaluationError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Photo:
-    """One prepared photo and the cartoon drawn of it.
+    """A prepared photo and the cartoon drawn of it.
 
     Attributes:
         name: path below its folder, without suffix.
-        photo: its file; of a pair, the pair's.
-        cartoon: file of the cartoon.
-        pair: photo and original's cartoon lie side by side in `photo`.
-        group: what it is counted with; empty: nothing known.
+        photo: its file; for a pair, the file of the pair.
+        cartoon: the file of the cartoon.
+        pair: whether `photo` holds the photo and the original's cartoon side by side.
+        group: the group of people it is counted with; empty if none is known.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Photo:
         return read_picture(self.photo)[:, :SIDE]
 
     def read_original(self) -> Image:
-        """The pair's right half, `(256, 256, 3)` uint8 RGB."""
+        """Read the right half of a pair, `(256, 256, 3)` uint8 RGB."""
         return read_picture(self.photo)[:, SIDE:]
 
     def read_cartoon(self) -> Image:
@@ -65,8 +65,8 @@ class OnnxGenerator:
     """A generator of the published contract, on all cores.
 
     Attributes:
-        name: of the file.
-        sha256: of its content.
+        name: the name of the file.
+        sha256: the digest of its content.
     """
 
     def __init__(self, path: Path) -> None:
@@ -90,10 +90,10 @@ class OnnxGenerator:
         self._input = inputs[0].name
 
     def draw(self, photo: Image) -> Image:
-        """The cartoon of a prepared photo, both `(256, 256, 3)` uint8 RGB; not composited.
+        """Draw a prepared photo, both `(256, 256, 3)` uint8 RGB; the cartoon is not composited.
 
         Raises:
-            EvaluationError: what comes out is no picture.
+            EvaluationError: the output is not a picture.
         """
         (output, *_) = self._session.run(None, {self._input: to_tensor(photo)[None]})
         if output.shape != (1, 3, SIDE, SIDE) or not np.isfinite(output).all():
@@ -104,7 +104,7 @@ class OnnxGenerator:
 
 
 def read_picture(path: Path) -> Image:
-    """A picture on white, `(H, W, 3)` uint8 RGB."""
+    """Read a picture, transparency laid on white: `(H, W, 3)` uint8 RGB."""
     try:
         with Pillow.open(path) as picture:
             if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
@@ -116,7 +116,7 @@ def read_picture(path: Path) -> Image:
 
 
 def find_photos(folder: Path, size: tuple[int, int]) -> list[Path]:
-    """Pictures in `folder` and below, in a stable order; all of `size` (width, height), px.
+    """Find the pictures in `folder` and below, in a stable order, all of `size` (width, height).
 
     Raises:
         EvaluationError: there is none, or some have another size.
@@ -127,17 +127,17 @@ def find_photos(folder: Path, size: tuple[int, int]) -> list[Path]:
 
 
 def find_drawings(folder: Path) -> list[Path]:
-    """Pictures in `folder` and below, in a stable order; all of them squares.
+    """Find the pictures in `folder` and below, in a stable order; all of them squares.
 
     Raises:
-        EvaluationError: there is none, or some are no squares.
+        EvaluationError: there is none, or some are not square.
     """
     return _find(folder, lambda found: found[0] == found[1], "must be squares")
 
 
 def _find(folder: Path, fits: Callable[[tuple[int, int]], bool], wanted: str) -> list[Path]:
     if not folder.is_dir():
-        raise EvaluationError(f"{folder} is no folder")
+        raise EvaluationError(f"{folder} is not a folder")
     found = files.find_photos(folder)
     if not found:
         raise EvaluationError(f"there is no picture in {folder}")
@@ -160,7 +160,7 @@ def _size(path: Path) -> tuple[int, int]:
 
 
 def read_drawing(path: Path) -> Image:
-    """A square drawing on white, brought to `(256, 256, 3)` uint8 RGB.
+    """Read a square drawing on white, resized to `(256, 256, 3)` uint8 RGB.
 
     Pillow's bicubic looks at all pixels it shrinks: a sampled one would be part of every KID
     (Parmar et al. 2022, arXiv:2104.11222).
@@ -178,7 +178,7 @@ def draw_all(generator: OnnxGenerator, photos: list[Photo], what: str, progress:
 
 
 def plan(folder: Path, out: Path, groups: dict[str, str], *, pairs: bool = False) -> list[Photo]:
-    """What is in `folder`, and where the cartoons go."""
+    """List the photos in `folder`, with the places of their cartoons."""
     size = (2 * SIDE, SIDE) if pairs else (SIDE, SIDE)
     photos = []
     for path in find_photos(folder, size):
@@ -191,7 +191,7 @@ def plan(folder: Path, out: Path, groups: dict[str, str], *, pairs: bool = False
 
 
 def read_groups(manifest: Path) -> dict[str, str]:
-    """Name of each photo (without suffix) -> its group.
+    """Read the group of each photo, by the photo's name without suffix.
 
     A CSV with the column `file` and either `group` or `path`. Of a path the two folders behind
     each other that MEBeauty has are taken: `.../female/asian/...`; other photos have no group.
@@ -207,7 +207,7 @@ def read_groups(manifest: Path) -> dict[str, str]:
         raise EvaluationError(f"cannot read {manifest}: {error.strerror}") from error
     except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise EvaluationError(
-            f"{manifest} is no CSV with the columns file, and group or path: {error}"
+            f"{manifest} is not a CSV file with the columns file, and group or path: {error}"
         ) from error
     if not any(groups.values()):
         raise EvaluationError(f"{manifest} names no group")

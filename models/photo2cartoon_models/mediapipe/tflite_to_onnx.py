@@ -25,6 +25,7 @@ from photo2cartoon_models.mediapipe.tflite_reader import Array, ConversionError,
 
 OPSET = 14  # the first one with HardSwish
 IR_VERSION = 8  # what came with opset 14 and 15: old runtimes read it too
+PRODUCER = "photo2cartoon models.tflite_to_onnx"  # this module, when the files were made
 TO_NCHW = (0, 3, 1, 2)
 TO_NHWC = (0, 2, 3, 1)
 SMALLEST_HALF = 65  # values; for fewer the bytes saved are not worth one more node
@@ -360,7 +361,7 @@ def convert(
         converter.run(names),
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
-        producer_name="photo2cartoon photo2cartoon_models.mediapipe.tflite_to_onnx",
+        producer_name=PRODUCER,
     )
     helper.set_model_props(model, dict(sorted((metadata or {}).items())))
     try:

@@ -1,7 +1,7 @@
 """The whole state of a run in one file, written whole or not at all, read without running it.
 
 Networks stand at the top by name, as in minivision's files, so that `photo2cartoon convert` takes
-`genA2B` out of it like out of any other. What only training needs stands under `training`.
+`genA2B` from it as from any other. What only training needs stands under `training`.
 """
 
 import pickle
@@ -22,13 +22,13 @@ LAST = "last.pt"
 
 
 class ResumeError(Exception):
-    """This checkpoint cannot be gone on with; the message says why."""
+    """A run cannot be resumed from this checkpoint; the message says why."""
 
 
 def save_checkpoint(folder: Path, recipe: Recipe, config: Config, step: int, keep: bool) -> Path:
-    """Write `last.pt` into `folder`, and with `keep` the same under the step's number.
+    """Write `last.pt` into `folder`, and with `keep` the same file under the step's number.
 
-    The file gets its name when all of it is on the disk.
+    The file gets its name once all of it is on the disk.
     """
     state: dict[str, Any] = {name: net.state_dict() for name, net in recipe.networks.items()}
     state[TRAINING] = {
@@ -50,10 +50,10 @@ def save_checkpoint(folder: Path, recipe: Recipe, config: Config, step: int, kee
 
 
 def read_run(path: Path) -> dict[str, Any]:
-    """All of a checkpoint; nothing in it is run.
+    """Read all of a checkpoint; nothing in it is run.
 
     Raises:
-        ResumeError: it is not one of ours.
+        ResumeError: the file is not one of our checkpoints.
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -69,10 +69,10 @@ def read_run(path: Path) -> dict[str, Any]:
 
 
 def config_of(state: dict[str, Any]) -> Config:
-    """The configuration that a run was started with.
+    """Return the configuration that a run was started with.
 
     Raises:
-        ResumeError: today's program would not take it.
+        ResumeError: this version of the program does not accept it.
     """
     try:
         return parse_config(state[TRAINING]["config"], "checkpoint")
@@ -84,7 +84,7 @@ def restore(state: dict[str, Any], recipe: Recipe) -> int:
     """Put a run back where it was; returns the last step done.
 
     Raises:
-        ResumeError: the networks are others than the configuration says.
+        ResumeError: the networks differ from those of the configuration.
     """
     run = state[TRAINING]
     try:
@@ -99,10 +99,10 @@ def restore(state: dict[str, Any], recipe: Recipe) -> int:
 
 
 def random_state() -> dict[str, Any]:
-    """The state of every global source of random numbers.
+    """Return the state of every global source of random numbers.
 
-    Our own steps draw from none of them (`training.augment.step_rng`); a network somebody
-    adds may.
+    Our own steps draw from none of them (`training.augment.step_rng`); a network that somebody adds
+    may.
     """
     name, keys, place, has_gauss, gauss = np.random.get_state(legacy=True)
     python = random.getstate()
@@ -115,7 +115,7 @@ def random_state() -> dict[str, Any]:
 
 
 def set_random_state(state: dict[str, Any]) -> None:
-    """The opposite of `random_state`; GPUs that are not there any more are left out."""
+    """Restore what `random_state` returned; GPUs are left out if their number has changed."""
     torch.set_rng_state(state["torch"])
     if len(state["cuda"]) == torch.cuda.device_count() and state["cuda"]:
         torch.cuda.set_rng_state_all(state["cuda"])

@@ -2,7 +2,7 @@
 
 A folder becomes one array of bytes, kept in a file beside the data, so that a second start, or a
 second process, only maps it. Which pictures a step takes follows from the seed and the step's
-number alone: a run that goes on after a stop takes the same ones, without any state to restore.
+number alone: a resumed run takes the same ones, without any state to restore.
 Every picture is seen once before any is seen again.
 """
 

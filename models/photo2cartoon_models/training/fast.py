@@ -24,9 +24,10 @@ from photo2cartoon_models.networks.picture import Picture
 from photo2cartoon_models.readers.weights import read_weights
 from photo2cartoon_models.readers.weights_error import WeightsError
 from photo2cartoon_models.training import augment, losses
-from photo2cartoon_models.training.config import ConfigError, FastConfig, GeneratorSection, Stage
-from photo2cartoon_models.training.data import Folder, drawing, order, pair, portrait, to_unit
+from photo2cartoon_models.training.config import ConfigError, FastConfig, GeneratorSection
+from photo2cartoon_models.training.data import Folder, drawing, to_unit
 from photo2cartoon_models.training.discriminators import PatchDiscriminator, ProjectedDiscriminator
+from photo2cartoon_models.training.fast_batch import Batch, Batches
 from photo2cartoon_models.training.recipe import (
     TOTAL,
     Image,
@@ -35,7 +36,6 @@ from photo2cartoon_models.training.recipe import (
     lay_out,
     linear_decay,
     load_face_id_network,
-    memory_format,
     set_rate,
     spread,
     stack,
@@ -47,38 +47,6 @@ CONTENT_STRIDES = (4, 8, 16)
 PAIR_STRIDES = (2, 4, 8, 16)
 UNUSED = ("gap_fc.bias", "gmp_fc.bias")  # the attention's logits are no term here
 WARM_EMA = 10  # the mean follows closely at first: share of the new is 9 / (10 + step)
-SALTS = ("unpaired", "drawings", "pairs")
-
-
-@dataclass(slots=True)
-class Batch:
-    """What one step sees; B pictures of each kind, (B, 3, S, S), -1..1.
-
-    Attributes:
-        inputs: what the generator draws: photos, then pairs' photos, then drawings, where present.
-        plain: the photos in their own light with their own matte: what the content term wants.
-        regions: (B, 4, 4) eyes, mouth and face of the photos.
-        target: the pairs' cartoons.
-        pair_plain: as `plain`, the pairs' photos.
-        pair_regions: as `regions`, of the pairs.
-        same: drawings that have to stay as they are.
-        real: what the discriminators are shown as real.
-        discriminate_pairs: whether they see what was drawn of the pairs, or of the photos.
-        adversarial_share: share of the adversarial weight, 0..1; at 0 they do not learn either.
-        rng: of the step.
-    """
-
-    inputs: Tensor
-    plain: Tensor
-    regions: Tensor
-    target: Tensor | None
-    pair_plain: Tensor | None
-    pair_regions: Tensor | None
-    same: Tensor | None
-    real: Tensor
-    discriminate_pairs: bool
-    adversarial_share: float
-    rng: torch.Generator
 
 
 @dataclass(slots=True)
@@ -113,7 +81,7 @@ class Fast:
         self.features = [LiteFeatures(v).to(fabric.device) for v in config.model.features]
         self.face_id = self._face_id()
         self._make_networks()
-        self._stage: Stage | None = None
+        self.batches = Batches(config, fabric)
 
     def _face_id(self) -> nn.Module | None:
         if not self.w.face_id:
@@ -165,13 +133,13 @@ class Fast:
 
     def step(self, number: int) -> Terms:
         """One batch: the generator draws, the discriminators learn, the generator learns."""
-        stage = self._enter_stage(number)
+        stage = self.batches.enter_stage(number)
         how = self.config.optimizer
         start = round(self.total_steps * (1 - how.decay_share))
         rate = linear_decay(how.learning_rate, number - 1, self.total_steps, start)
         for optimiser in self.optimisers.values():
             set_rate(optimiser, rate)
-        batch = self._batch(stage, number)
+        batch = self.batches.take(stage, number)
         made = self._draw(lambda: {"made": self.picture(batch.inputs)})["made"]
         with self.fabric.autocast():
             seen = self._see(batch, made)
@@ -196,85 +164,6 @@ class Fast:
         self.fabric.backward(terms[TOTAL])
         self._optim_d.step()
         return {"d": terms[TOTAL].detach()}
-
-    def _adversarial_share(self, number: int) -> float:
-        """0 while the photo is learnt first, then up to 1."""
-        begun = number - self.w.adversarial_from
-        return min(1.0, max(0.0, begun / self.w.adversarial_ramp))
-
-    def _enter_stage(self, number: int) -> Stage:
-        """The stage of this step; its pictures are packed when it begins."""
-        last = 0
-        for stage in self.config.stages:
-            last += stage.iterations
-            if number <= last:
-                break
-        if stage is not self._stage:
-            self._stage = stage
-            self.photos, self.drawings, self.pairs = self._folders(stage.img_size)
-        return stage
-
-    def _folders(self, size: int) -> tuple[Folder, Folder, Folder | None]:
-        data, device = self.config.dataset.train, self.fabric.device
-        root_a, root_b, root_p = data.dataroot_a, data.dataroot_b, data.dataroot_p
-        photos = Folder(
-            root_a, portrait(size, root_a.parent), f"rgba{size}", device, cache=data.cache
-        )
-        drawings = Folder(root_b, drawing(size), f"rgb{size}", device, cache=data.cache)
-        if root_p is None:
-            return photos, drawings, None
-        return photos, drawings, Folder(root_p, pair(size), f"pair{size}", device, cache=data.cache)
-
-    def _take(self, folder: Folder, salt: str, number: int, count: int) -> tuple[Tensor, list[int]]:
-        rank, world, seed = self.fabric.global_rank, self.fabric.world_size, self.config.seed
-        here, ahead = (
-            order(len(folder), seed, f"{salt}", (n * world + rank) * count, count)
-            for n in (number - 1, number)
-        )
-        return folder.take(here, ahead), here
-
-    def _batch(self, stage: Stage, number: int) -> Batch:
-        """Pictures of one step, augmented; everything random follows from its number."""
-        how, count = self.config.augment, stage.batch_size
-        rng = augment.step_rng(self.config.seed, number, self.fabric.global_rank)
-        device, layout = self.fabric.device, memory_format(self.config.channels_last)
-
-        raw, places = self._take(self.photos, SALTS[0], number, count)
-        theta = augment.random_affine(count, how, rng)
-        photo = augment.warp(_with_matte(raw), theta)
-        regions = augment.move_regions(self.photos.regions[places], theta).to(device)
-        colours = augment.brighten(photo[:, :3], how, rng)
-        plain = augment.on_white(colours, photo[:, 3:])
-        lit = augment.relight(colours, regions[:, losses.FACE], how, rng)
-        inputs = [augment.on_white(lit, augment.disturb_matte(photo[:, 3:], how, rng))]
-
-        raw, _ = self._take(self.drawings, SALTS[1], number, count)
-        real = augment.warp(to_unit(raw), augment.random_affine(count, how, rng))
-        target, pair_plain, pair_regions = None, None, None
-        if self.pairs is not None:
-            raw, places = self._take(self.pairs, SALTS[2], number, count)
-            theta = augment.random_affine(count, how, rng)
-            both = augment.warp(torch.cat((_with_matte(raw[:, :4]), to_unit(raw[:, 4:])), 1), theta)
-            target = both[:, 4:]
-            pair_regions = augment.move_regions(self.pairs.regions[places], theta).to(device)
-            colours = augment.brighten(both[:, :3], how, rng)
-            pair_plain = augment.on_white(colours, both[:, 3:4])
-            colours = augment.relight(colours, pair_regions[:, losses.FACE], how, rng)
-            inputs.append(augment.on_white(colours, both[:, 3:4]))
-        same = None
-        if self.w.identity and number % self.w.identity_every == 0:
-            same = real
-            inputs.append(real)
-        if target is not None and float(torch.rand(1, generator=rng)) >= self.config.drawings_share:
-            real = target
-        return Batch(
-            torch.cat(inputs).contiguous(memory_format=layout),
-            plain, regions, target, pair_plain, pair_regions, same,
-            real=augment.diff_augment(real, how, rng),
-            discriminate_pairs=target is not None and number % 2 == 0,
-            adversarial_share=self._adversarial_share(number),
-            rng=rng,
-        )  # fmt: skip
 
     def picture(self, photo: Tensor) -> Tensor:
         """What the generator draws, (B, 3, S, S), -1..1, float32."""
@@ -373,7 +262,7 @@ class Fast:
     @torch.no_grad()
     def grids(self) -> dict[str, Image]:
         """Five training and five test photos above what is drawn of them."""
-        size = self.config.stages[-1].img_size if self._stage is None else self._stage.img_size
+        size = (self.batches.stage or self.config.stages[-1]).img_size
         data = self.config.dataset
         roots = (data.train.dataroot_a, data.test.dataroot_a)
         photos = [photo for root in roots for photo in self._photos(root, size)]
@@ -418,8 +307,3 @@ def create_generator(section: GeneratorSection) -> Generator | LiteGenerator:
     if section.name == "LiteGenerator":
         return LiteGenerator(section.ngf, section.n_blocks)
     return Generator(section.ngf, section.img_size, section.light)
-
-
-def _with_matte(raw: Tensor) -> Tensor:
-    """Bytes (B, 4, S, S) to colours -1..1 and matte 0..1."""
-    return torch.cat((to_unit(raw[:, :3]), raw[:, 3:].float() / 255), 1)

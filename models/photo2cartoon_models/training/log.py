@@ -17,11 +17,11 @@ FIXED = ("step", "seconds", "steps_per_second", "learning_rate")
 class Log:
     """What a run says about itself.
 
-    Of a run that goes on, what was said after its checkpoint is dropped.
+    When a run is resumed, what was logged after its checkpoint is dropped.
 
     Args:
-        folder: of the run.
-        step: the last one done; 0 for a new run.
+        folder: the run's folder.
+        step: the last step done; 0 for a new run.
     """
 
     def __init__(self, folder: Path, step: int) -> None:
@@ -48,7 +48,7 @@ class Log:
             writer.writerows(self._rows)
 
     def metrics(self, step: int, values: dict[str, float]) -> None:
-        """Add one row; `values` are means since the row before."""
+        """Add a row; `values` are means since the previous row."""
         row = {"step": str(step), **{name: f"{value:.6g}" for name, value in values.items()}}
         self._rows.append(row)
         if set(row) <= set(self._columns):
@@ -60,7 +60,7 @@ class Log:
             self._board.add_scalar(name, value, step)
 
     def picture(self, name: str, step: int, image: NDArray[np.uint8]) -> Path:
-        """Keep a grid (H, W, 3) RGB."""
+        """Save a grid of samples, (H, W, 3) uint8 RGB, and return its file."""
         path = self.folder / "samples" / f"{name}_{step:07d}.png"
         write_png(path, image)
         self._board.add_image(name, image, step, dataformats="HWC")
@@ -71,7 +71,7 @@ class Log:
 
 
 def write_png(path: Path, image: NDArray[np.uint8]) -> None:
-    """Write (H, W, 3) RGB."""
+    """Write a picture (H, W, 3) uint8 RGB as PNG, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     write_file(path, data.tobytes())

@@ -1,7 +1,7 @@
 """The loop: steps, checkpoints, samples; and an orderly end at any moment.
 
-SIGTERM (what Kubernetes and torchrun send), Ctrl-C and a spent time budget all end the run after
-the step that is being done, with a checkpoint of exactly that step.
+SIGTERM (which Kubernetes and torchrun send), Ctrl-C and a spent time budget all end the run after
+the current step, with a checkpoint of exactly that step.
 """
 
 import os
@@ -43,9 +43,9 @@ class Result:
     """How a run ended.
 
     Attributes:
-        end: all steps done, time budget spent, or told to stop.
-        step: the last one done.
-        checkpoint: of that step.
+        end: all steps are done, the time budget is spent, or a signal asked for the end.
+        step: the last step done.
+        checkpoint: the checkpoint of that step.
     """
 
     end: End
@@ -54,12 +54,12 @@ class Result:
 
 
 def open_fabric(config: Config, accelerator: str, devices: int) -> Fabric:
-    """Device, precision and, under torchrun, the other processes.
+    """Open the device, in the precision asked for, and, under torchrun, the other processes.
 
     Args:
-        config: says the precision.
+        config: states the precision.
         accelerator: auto, cpu, cuda or mps.
-        devices: of this machine; under torchrun it is told by that.
+        devices: how many of this machine; under torchrun, torchrun decides.
     """
     local, world = (int(os.environ.get(name, 0)) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
     count, nodes = (local, world // local) if local else (devices, 1)
@@ -79,7 +79,7 @@ def open_fabric(config: Config, accelerator: str, devices: int) -> Fabric:
 
 
 def create_recipe(config: Config, fabric: Fabric) -> Recipe:
-    """New networks, the same in every process."""
+    """Create new networks, the same in every process."""
     seed_everything(config.seed, verbose=False)
     if isinstance(config, PublishedConfig):
         return Published(config, fabric)
@@ -100,10 +100,10 @@ def train(
     Args:
         config: what to train.
         fabric: launched.
-        say: gets a line now and then, in the first process only.
-        resume: a checkpoint to go on from.
-        load: weights to start from; of a checkpoint `resume` takes everything.
-        max_minutes: of wall time for the steps; the step that is being done is finished.
+        say: receives lines of progress, in the first process only.
+        resume: a checkpoint from which everything is taken up, not only the weights.
+        load: weights to start from.
+        max_minutes: wall time for the steps; the current step is finished.
 
     Raises:
         ConfigError, DataError, WeightsError, ResumeError: before the first step.
@@ -116,11 +116,11 @@ def train(
         say(f"loaded {', '.join(recipe.load(load))} from {load}")
     if resume:
         done = restore(read_run(resume), recipe)
-        say(f"going on after step {done} of {resume}")
+        say(f"continuing after step {done} of {resume}")
     elif fabric.is_global_zero and (config.output_dir / CHECKPOINTS / LAST).exists():
         raise ResumeError(
-            f"{config.output_dir} holds a run already: go on with --resume auto, or name another "
-            "folder with -o output_dir=FOLDER"
+            f"{config.output_dir} holds a run already: continue it with --resume auto, or name "
+            "another folder with -o output_dir=FOLDER"
         )
     log = None
     if fabric.is_global_zero:
@@ -137,18 +137,18 @@ def train(
 
 
 def _silent(_: str) -> None:
-    """Every process but the first."""
+    """Say nothing: every process but the first."""
 
 
 class _Watch:
-    """Says when to end before the last step."""
+    """Decides whether to end before the last step."""
 
     def __init__(self, fabric: Fabric, stop: list[int], max_minutes: float | None) -> None:
         self._fabric, self._stop = fabric, stop
         self._deadline = time.monotonic() + 60 * max_minutes if max_minutes else None
 
     def end(self, step: int) -> End | None:
-        """Asked after every step, in every process."""
+        """Return why to end now, or None; called after every step, in every process."""
         late = self._deadline is not None and time.monotonic() > self._deadline
         if self._fabric.world_size > 1:
             if step % AGREE_EVERY:
@@ -190,7 +190,7 @@ class _Steps:
         return Result(end or "finished", step, path)
 
     def _add(self, terms: dict[str, torch.Tensor]) -> None:
-        """Sum on the device: asking for a number would wait for it."""
+        """Sum on the device: reading a number would wait for it."""
         for name, value in terms.items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
             self._counts[name] = self._counts.get(name, 0) + 1
@@ -244,7 +244,7 @@ def draw_tests(config: Config, fabric: Fabric, source: dict[str, Any] | Path) ->
 
 @contextmanager
 def _signals() -> Iterator[list[int]]:
-    """Collect SIGTERM and SIGINT instead of dying of them; a second one does what it always did."""
+    """Collect SIGTERM and SIGINT instead of ending at once; a second one acts as usual."""
     seen: list[int] = []
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 

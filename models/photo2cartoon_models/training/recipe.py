@@ -22,7 +22,7 @@ class Recipe(Protocol):
     Attributes:
         networks: by their name in the checkpoint; `genA2B` is what a converter takes.
         optimisers: by name.
-        total_steps: how long the run is.
+        total_steps: the length of the run.
     """
 
     networks: dict[str, nn.Module]
@@ -30,7 +30,7 @@ class Recipe(Protocol):
     total_steps: int
 
     def step(self, number: int) -> Terms:
-        """Train once; `number` counts from 1. Returns what the log keeps."""
+        """Train one step; `number` counts from 1. Returns what the log keeps."""
         ...
 
     def grids(self) -> dict[str, Image]:
@@ -42,12 +42,12 @@ class Recipe(Protocol):
         ...
 
     def load(self, path: Path) -> list[str]:
-        """Start from somebody's weights; the networks that were found in the file."""
+        """Start from the weights in a file; returns the networks that were found there."""
         ...
 
 
 def spread(count: int, limit: int = SHOWN) -> list[int]:
-    """`limit` places (fewer if there are) spread evenly over `count`."""
+    """Return `limit` places, or all if there are fewer, spread evenly over `count`."""
     return [k * count // min(limit, count) for k in range(min(limit, count))]
 
 

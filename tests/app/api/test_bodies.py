@@ -78,7 +78,7 @@ def test_a_bad_form_field_is_named(client: TestClient, photo: bytes) -> None:
         ("background=transparent&format=jpeg", "JPEG cannot be transparent"),
         ("quality=0", "1 to 100"),
         ("quality=101", "1 to 100"),
-        ("style=other", "faces, compose, background, format, quality"),
+        ("style=other", "faces, compose, background, colours, format, quality"),
     ],
 )
 def test_a_wrong_option_is_explained(

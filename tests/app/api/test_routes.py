@@ -94,7 +94,7 @@ def test_openapi_names_every_answer_and_option(client: TestClient) -> None:
         "image/jpeg",
         "image/webp",
     }
-    options = {"faces", "compose", "background", "format", "quality"}
+    options = {"faces", "compose", "background", "colours", "format", "quality"}
     headers = {"X-Request-Timeout-Ms", "If-None-Match"}
     assert {parameter["name"] for parameter in operation["parameters"]} == options | headers
     assert set(body["multipart/form-data"]["schema"]["properties"]) == options | {"photo"}

@@ -7,9 +7,14 @@ from numpy.typing import NDArray
 
 from benchmarks import upstream
 from photo2cartoon.ground.errors import FaceTooSmall
-from photo2cartoon.pipeline.alignment import Alignment, crop_face, estimate_alignment
+from photo2cartoon.pipeline.alignment import (
+    Alignment,
+    crop_face,
+    estimate_alignment,
+    inscribe,
+)
 from photo2cartoon.pipeline.faces.detector import Face
-from photo2cartoon.pipeline.faces.warp import apply
+from photo2cartoon.pipeline.faces.warp import apply, inverse
 
 
 def face_at(
@@ -97,6 +102,34 @@ def test_outside_the_photo_is_marked_and_holds_the_mirror_image() -> None:
     assert (crop.inside[:, :50] == 0).all()
     assert (crop.inside[:, 50:] == 1).all()
     assert (crop.pixels[:, 5:] == 200).all()  # white fill, as upstream has it, would be 255
+
+
+@pytest.mark.parametrize("size", [50, 100, 256])
+def test_the_border_is_measured_in_pixels_of_the_square(size: int) -> None:
+    image = np.zeros((400, 300, 3), np.uint8)
+    turn = np.array([[0.6, 0.8, 0.0], [-0.8, 0.6, 0.0]])  # 53 degrees
+    alignment = Alignment(turn, (0, 0), (200, -50, 399, 149))
+    crop = crop_face(image, alignment, size)
+    corner, *edges = apply(alignment.to_photo(size), np.array([[0.0, 0], [size - 1, 0], [9, 9]]))
+    for point, found in zip((corner, *edges), crop.border[[0, 0, 9], [0, -1, 9]], strict=True):
+        inside = min(point[0] + 0.5, 299.5 - point[0], point[1] + 0.5, 399.5 - point[1])
+        assert found == pytest.approx(inside * size / 200, abs=1e-3)
+    assert crop.border.min() < 0
+    assert ((crop.border >= 0) == (crop.inside == 1)).all()
+
+
+@pytest.mark.parametrize("tilt", [-170, -30, 0, 12, 45, 90])
+def test_the_inscribed_square_touches_the_border_and_does_not_cross_it(tilt: float) -> None:
+    rng = np.random.default_rng(0)
+    face = face_at((60, 300), 250, tilt, rng)
+    alignment = estimate_alignment(face, (200, 500))
+    inner = inscribe(alignment, (200, 500))
+    assert inner.side < alignment.side
+    crop = crop_face(np.zeros((500, 200, 3), np.uint8), inner, inner.side)
+    assert -1.5 < crop.border.min() < 2
+    centres = [[[a.box[0] + a.box[2], a.box[1] + a.box[3]]] for a in (alignment, inner)]
+    outer, middle = apply(inverse(alignment.matrix), np.concatenate(centres) / 2)
+    assert middle == pytest.approx([100, min(max(outer[1], 100), 400)], abs=1.5)
 
 
 def test_a_crop_of_the_whole_photo_is_the_photo() -> None:

@@ -1,4 +1,4 @@
-"""The matte holds the person and nothing outside the photo."""
+"""The matte holds the person; what is shown of it ends softly where the photo ends."""
 
 import hashlib
 import json
@@ -12,9 +12,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from photo2cartoon.ground.settings import Settings
 from photo2cartoon.pipeline.alignment import Alignment, Crop, crop_face, estimate_alignment
+from photo2cartoon.pipeline.colours import ArrayCalculus
 from photo2cartoon.pipeline.decode import decode_image
 from photo2cartoon.pipeline.drawer import StagedDrawer
-from photo2cartoon.pipeline.matte import predict_matte
+from photo2cartoon.pipeline.matte import CELLS, fade_out, keep_attached, predict_matte
 from photo2cartoon.pipeline.opening import open_pipeline
 from photo2cartoon.pipeline.pipeline import Pipeline
 from photo2cartoon.runtime.network import Network, OnnxNetwork
@@ -49,11 +50,74 @@ def test_the_person_is_in_and_the_background_out(pipeline: Pipeline, aligned: Al
 
 def test_outside_the_photo_there_is_no_person(pipeline: Pipeline, aligned: Aligned) -> None:
     image, alignment, crop = aligned
-    inside = crop.inside.copy()
-    inside[:, :128] = 0
-    matte = predict_matte(network_of(pipeline), image, alignment, Crop(crop.pixels, inside))
-    assert (matte[:, :128] == 0).all()
-    assert matte[150, 140] > 0.95
+    border = np.tile(np.arange(256, dtype=np.float32) - 127.5, (256, 1))  # the photo's left half
+    cut = Crop(crop.pixels, border)  # lies outside
+    matte = predict_matte(network_of(pipeline), image, alignment, cut)
+    np.testing.assert_array_equal(matte, predict_matte(network_of(pipeline), *aligned))
+    shown = fade_out(matte, cut)
+    assert (shown[:, :80] == 0).all()
+    assert shown[150, 140] > 0.95
+    np.testing.assert_array_equal(shown[:, 128:], matte[:, 128:])
+
+
+def keep(matte: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(keep_attached(ArrayCalculus(len(matte), CELLS), matte), np.float32)
+
+
+def draw_head() -> NDArray[np.float32]:
+    """A head with shoulders, `(256, 256)`."""
+    matte = np.zeros((256, 256), np.float32)
+    matte[40:220, 70:186] = 1
+    matte[210:, 20:236] = 1
+    return matte
+
+
+def test_islands_and_veils_go_and_hair_stays() -> None:
+    head = draw_head()
+    head[60:140, 186:192] = 0.5  # the soft edge of hair
+    head[100:112, 30:70] = 1  # a lock that leads outwards
+    head[60:112, 30:40] = 1  # and up
+    kept = keep(head)
+    np.testing.assert_array_equal(kept[head == 1], 1)
+    assert np.abs(kept - head).max() < 0.1
+    scraps = head.copy()
+    scraps[20:60, 220:250] = 1  # a lamp
+    scraps[150:200, 205:] = 0.4  # a veil that touches nothing, and one that hangs on to a cheek
+    scraps[120:200, 8:70] = np.maximum(scraps[120:200, 8:70], 0.4)
+    kept = keep(scraps)
+    assert (kept[20:60, 220:250] == 0).all()
+    assert kept[150:190, 215:].max() == 0
+    assert kept[135:190, 8:46].max() == 0
+    np.testing.assert_array_equal(kept[head == 1], 1)
+    np.testing.assert_array_equal(kept[60:112, 30:40], head[60:112, 30:40])
+
+
+def test_a_weak_matte_of_a_face_is_not_taken_away() -> None:
+    matte = np.zeros((256, 256), np.float32)
+    matte[110:200, 96:160] = 0.3
+    np.testing.assert_array_equal(keep(matte), matte)
+
+
+@pytest.mark.parametrize("tilt", [-0.3, 0.0, 0.3])
+def test_a_head_cut_at_the_top_ends_in_a_soft_cap(tilt: float) -> None:
+    y, x = np.mgrid[:256, :256].astype(np.float32)
+    border = y - 60 + tilt * (x - 128)
+    matte = np.zeros((256, 256), np.float32)
+    matte[:, 70:186] = 1  # mirrored, the head goes on upwards
+    shown = fade_out(matte, Crop(np.zeros((256, 256, 3), np.uint8), border))
+    np.testing.assert_array_equal(shown[border >= 0], matte[border >= 0])
+    assert (shown[border < -24] == 0).all()
+    assert np.abs(np.diff(shown[:, 128])).max() < 0.1  # no hard edge
+    widths = [(shown[(border < -low) & (border > -low - 2)] > 0.1).sum() for low in (1, 8, 14)]
+    assert widths[0] > widths[1] > widths[2] > 0
+
+
+def test_shoulders_cut_by_the_photo_go_on_to_the_bottom_of_the_square() -> None:
+    border = np.repeat(245 - np.arange(256, dtype=np.float32)[:, None], 256, axis=1)
+    head = draw_head()
+    shown = fade_out(head, Crop(np.zeros((256, 256, 3), np.uint8), border))
+    assert shown[-1, 40:216].min() > 0.9
+    np.testing.assert_array_equal(fade_out(head, Crop(np.zeros((1, 1, 3), np.uint8), head)), head)
 
 
 def head_network(folder: Path) -> Path:
@@ -121,7 +185,7 @@ def test_an_operators_network_is_fed_by_its_contract(tmp_path: Path, aligned: Al
     image, alignment, crop = aligned
     network = OnnxNetwork(load_model(head_network(tmp_path)))
     matte = predict_matte(network, image, alignment, crop)
-    expected = crop.pixels[:, :, 1].astype(np.float32) / 255 * crop.inside
+    expected = keep(crop.pixels[:, :, 1].astype(np.float32) / np.float32(255))
     assert matte.shape == (256, 256)
     assert np.abs(matte - expected).mean() < 0.02
 

@@ -29,8 +29,18 @@ def test_the_drawing_fades_at_every_edge_of_its_square() -> None:
     weight = _weight(np.ones((256, 256), np.float32))
     for edge in (weight[0], weight[-1], weight[:, 0], weight[:, -1]):
         assert edge.max() < 0.05
-    assert (weight[10:200, 30:-30] == 1).all()
-    assert np.abs(np.diff(weight[10:], axis=0)).max() < 0.05  # no step
+    assert (weight[45:190, 45:-45] == 1).all()
+    assert np.abs(np.diff(weight, axis=0)).max() < 0.05  # no step
+    assert np.abs(np.diff(weight, axis=1)).max() < 0.05
+
+
+def test_a_head_that_ends_within_its_square_does_not_fade() -> None:
+    matte = np.zeros((256, 256), np.float32)
+    matte[2:200, 4:-4] = 1
+    matte[200:, 60:-60] = 1  # the neck leaves the square
+    weight = _weight(matte)
+    np.testing.assert_array_equal(weight[:195], matte[:195])
+    assert weight[-1].max() < 0.05
 
 
 @pytest.mark.parametrize("side", [64, 256, 700])

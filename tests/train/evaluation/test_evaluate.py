@@ -244,7 +244,7 @@ def test_command_errors(world: Request, tmp_path: Path) -> None:
     out = tmp_path / "out"
     cases: list[tuple[dict[str, Path], str]] = [
         ({"photos": empty}, "there is no picture in"),
-        ({"photos": tmp_path / "none"}, "is no folder"),
+        ({"photos": tmp_path / "none"}, "is not a folder"),
         ({"photos": raw}, "must have 256x256 px, as prepare-data writes them: p0.png 200x300"),
         ({"photos": one}, "has one picture: two are needed at least"),
         ({"pairs": world.photos}, "must have 512x256 px"),

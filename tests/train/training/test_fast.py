@@ -123,13 +123,13 @@ def test_the_mean_follows(data: Path) -> None:
 def test_light_changes_what_is_drawn_and_not_what_is_wanted(data: Path) -> None:
     plain = {"rotate_degrees": 0, "zoom": 0, "shift": 0, "flip": 0, "brightness": 0, "edge": 0}
     run = recipe(config(data, pairs=False, augment={**plain, "relight": 1.0}))
-    batch = run._batch(run._enter_stage(1), 1)
+    batch = run.batches.take(run.batches.enter_stage(1), 1)
     photo, wanted = batch.inputs[:2], batch.plain
     assert float((photo - wanted).abs().max()) > 0.3
     white = wanted == 1
     assert torch.equal(photo[white], wanted[white])  # the background stays
     run = recipe(config(data, pairs=False, augment={**plain, "relight": 0.0}))
-    batch = run._batch(run._enter_stage(1), 1)
+    batch = run.batches.take(run.batches.enter_stage(1), 1)
     torch.testing.assert_close(batch.inputs[:2], batch.plain)
 
 
