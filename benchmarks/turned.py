@@ -1,10 +1,13 @@
 """Whether cut and covered faces are found the right way up or not at all; whole ones always.
 
-python -m benchmarks.turned PHOTOS [--photos 120] [--sheet FOLDER]
+python -m benchmarks.turned PHOTOS [--photos 120] [--whole 600] [--eyes FILE.npz] [--sheet FOLDER]
 
 Photos with one face each are cropped to a share of the face's landmark box, have the face covered
 from below the eyes by a black mask, or are turned. A find is wrong if its eye line is off by more
 than 25 degrees, or its eyes' middle by more than a third of their distance.
+
+Before that, photos as they are: --eyes keeps the eyes found in them; a later run with the same file
+prints how many differ by the same measure, so that two versions can be compared.
 """
 
 from collections.abc import Callable
@@ -21,9 +24,11 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks.detection import Image, read, roll_error
+from benchmarks.stages import list_photos
 from photo2cartoon.ground.settings import Settings
+from photo2cartoon.pipeline.decode import decode_image
 from photo2cartoon.pipeline.encode import encode_image
-from photo2cartoon.pipeline.faces.detector import Face
+from photo2cartoon.pipeline.faces.detector import Face, FaceDetector
 from photo2cartoon.pipeline.opening import open_pipeline
 
 SHARES = (0.85, 0.7, 0.55)  # of the landmark box
@@ -37,26 +42,52 @@ Change = Callable[[Image, Face], tuple[Image, Points]]
 
 def main(
     source: Annotated[Path, typer.Argument(help="Folder of photos with one face each.")],
-    photos: Annotated[int, typer.Option(help="How many to use.")] = 120,
+    photos: Annotated[int, typer.Option(help="How many to change.")] = 120,
+    whole: Annotated[int, typer.Option(help="How many to look at unchanged.")] = 600,
+    eyes: Annotated[Path | None, typer.Option(help="Keep, or compare with, eyes found.")] = None,
     sheet: Annotated[Path | None, typer.Option(help="Write wrong finds to this folder.")] = None,
 ) -> None:
     """Print how many are found, and how many of these are wrong."""
     detector = open_pipeline(Settings()).detector
+    console = Console()
+    console.print(look_at_whole(detector, source, whole, eyes))
     known = read(detector, source, photos)
     table = Table("faces", "photos", "found", "of these wrong")
     for name, change in changes().items():
         found = wrong = 0
         for number, (image, face) in enumerate(track(known, name, transient=True)):
-            changed, eyes = change(image, face)
+            changed, expected = change(image, face)
             faces = detector.detect(changed)
             found += bool(faces)
-            if faces and is_wrong(faces[0].eyes, eyes):
+            if faces and is_wrong(faces[0].eyes, expected):
                 wrong += 1
                 if sheet:
                     shown = mark(changed, faces[0])
                     (sheet / f"{name}-{number}.png").write_bytes(encode_image(shown, "png"))
         table.add_row(name, str(len(known)), str(found), str(wrong))
-    Console().print(table)
+    console.print(table)
+
+
+def look_at_whole(detector: FaceDetector, source: Path, count: int, kept: Path | None) -> str:
+    """Say in how many of `count` photos a face is found, and whether it is the one of before."""
+    paths = list_photos([source])
+    paths = paths[:: max(1, len(paths) // max(1, count))][:count]
+    found: dict[str, Points] = {}
+    for path in track(paths, "whole photos", transient=True):
+        faces = detector.detect(decode_image(path.read_bytes(), 10**8))
+        if faces:
+            found[path.name] = faces[0].eyes
+    said = f"{len(found)} of {len(paths)} whole photos found"
+    if kept is None:
+        return said
+    if not kept.exists():
+        np.savez(kept, allow_pickle=False, **found)
+        return said
+    with np.load(kept) as before:
+        lost = [name for name in before.files if name not in found]
+        other = [name for name in found if name in before and is_wrong(found[name], before[name])]
+        gained = [name for name in found if name not in before]
+    return f"{said}; of those before, lost {lost}, elsewhere {other}; gained {gained}"
 
 
 def changes() -> dict[str, Change]:

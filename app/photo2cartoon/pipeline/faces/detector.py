@@ -48,15 +48,16 @@ class Rule:
     both: bool
 
 
-# Faces score above .95 in both looks of the mesh, nearly everything else below .5 in one of them;
-# heads in hard light and with large beards lie between, but there the detector is fairly sure.
-STRICT = Rule(detection=0.5, mesh=0.9, both=True)
-STRICT_FAINT = Rule(detection=0.3, mesh=0.9, both=True)
-LENIENT = Rule(detection=0.7, mesh=0.5, both=False)
 # Whole faces are detected with .75 and more, on their side too. Below that lie faces that the photo
 # cuts, and what only looks like one: only those count of which the mesh is certain.
 CLEAR = 0.75
 PROOF = 0.999
+
+# Faces score above .95 in both looks of the mesh, nearly everything else below .5 in one of them;
+# heads in hard light and with large beards lie between, but there the detector is fairly sure.
+STRICT = Rule(detection=0.5, mesh=0.9, both=True)
+STRICT_FAINT = Rule(detection=0.3, mesh=0.9, both=True)
+LENIENT = Rule(detection=CLEAR, mesh=0.5, both=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,34 +237,30 @@ class _Found:
             points, score = second[0], min(first[1], second[1])
         else:
             points, score = max(first, second, key=lambda look: look[1])
-        if score < rule.mesh or not self._is_upright(detection, points, score, rule):
+        if score < rule.mesh or not self._is_upright(detection, points, score):
             return None
         eyes = points[list(EYE_CORNERS)]
         face = Face(score, eyes, lower_chin(points[list(OUTLINE)], eyes))
         return self.landmarks.refine(self.image, detection, face) if self.landmarks else face
 
-    def _is_upright(
-        self, detection: Detection, points: NDArray[np.float64], score: float, rule: Rule
-    ) -> bool:
+    def _is_upright(self, detection: Detection, points: NDArray[np.float64], score: float) -> bool:
         """Tell whether the landmarks are those of a face, which the mirror must prove if in doubt.
 
         Args:
             detection: where the landmarks come from.
             points: landmarks `(468, 2)`, px of the image.
             score: of the landmarks, 0..1.
-            rule: what they have passed.
         """
-        height, width = self.image.shape[:2]
-        size, clear = (width, height), detection.score >= CLEAR
+        size = self.image.shape[1], self.image.shape[0]
         if not is_plausible(points, size):
             return False
-        if clear and rule.both:
+        if detection.score >= CLEAR:
             return True
-        if not clear and (score < PROOF or is_squeezed(points, size)):
+        if score < PROOF or is_squeezed(points, size):
             return False
         region = replace(region_of_landmarks(points), mirrored=True)
         mirrored, mirrored_score = self.mesh.predict(self.image, region)
-        return (clear or mirrored_score >= PROOF) and agree(points, mirrored)
+        return mirrored_score >= PROOF and agree(points, mirrored)
 
 
 def _lift_shadows(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

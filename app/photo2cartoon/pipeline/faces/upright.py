@@ -40,13 +40,10 @@ def is_plausible(points: NDArray[np.float64], size: tuple[int, int]) -> bool:
         for outer, inner in zip(EYE_CORNERS, INNER_EYE_CORNERS, strict=True)
     )
     x, y = right - left
-    heights = points[[NOSE_TIP, MOUTH, CHIN]] @ [-y, x] - left @ [
-        -y,
-        x,
-    ]  # down the face is positive
+    nose, mouth, chin = (points[[NOSE_TIP, MOUTH, CHIN]] - left) @ np.array([-y, x])  # depths
     in_image = all((eye >= 0).all() and (eye < size).all() for eye in (left, right))
     # The tip of the nose may lie as high as the eyes: in heads seen from below.
-    return bool(in_image and 0 < heights[1] < heights[2] and heights[0] < heights[1])
+    return bool(in_image and 0 < mouth < chin and nose < mouth)
 
 
 def agree(points: NDArray[np.float64], mirrored: NDArray[np.float64]) -> bool:
