@@ -118,6 +118,16 @@ class Finder(Protocol):
             sides: look at it from its other three sides too, even if a detection is certain.
         """
 
+    def find_small(self, image: NDArray[np.uint8]) -> list[Detection]:
+        """Propose heads that are too small for `find`, unless it was told to look for `every` one.
+
+        Args:
+            image: `(H, W, 3)` uint8 RGB.
+
+        Returns:
+            In no particular order; empty where a closer look would show nothing new.
+        """
+
 
 class Landmarks(Protocol):
     """Gives a second opinion on where a verified face's eye corners and outline are."""
@@ -170,6 +180,8 @@ class FaceDetector:
         if not found.faces:
             found = self._start(image)
             found.add([seen for seen in detections if tilt(seen) < TURNED], LENIENT)
+        if not found.faces and not every:
+            found.add(self.finder.find_small(image), STRICT)
         return sorted(found.faces, key=lambda face: -face.area)
 
     def _start(self, image: NDArray[np.uint8]) -> "_Found":
