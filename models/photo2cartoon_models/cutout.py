@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from photo2cartoon_models.fields import Field, blur, ramp
 from photo2cartoon_models.preprocess import composite
 
+UNITS = 512  # of a portrait: its side
 SOFT = 1.2  # units: the matte is smoothed by as much before it is cut
 CUT = (0.65, 0.88)  # of the matte: background below, person above
 SURE = 0.95  # of the firm matte: pixels whose colours are the person's alone
@@ -68,13 +69,14 @@ def cut_out(photo: NDArray[np.uint8], person: Field, unit: float) -> NDArray[np.
 def outline(person: Field, unit: float) -> Field:
     """Return the ink along the inside of the firm matte `person`, `(H, W)`, 0..1.
 
-    None along the picture's own border: there the person goes on.
+    It reaches as far out as the `cover`, so that no pixel of a coloured background is left between
+    the two. None along the picture's own border: there the person goes on.
     """
     inside = (person > 0.5).astype(np.uint8)
     distance = cv2.distanceTransform(inside, cv2.DIST_L2, 5)
     distance = np.minimum(distance, 4 * OUTLINE * unit)  # it is huge where there is no outside
     depth = blur(np.asarray(distance, np.float32), unit) / np.float32(OUTLINE * unit)
-    return np.asarray((1 - depth**3).clip(0, 1) * (person > 0.05), np.float32)
+    return np.asarray((1 - depth**3).clip(0, 1) * (cover(person) > 0.05), np.float32)
 
 
 def ink(painted: Field, lines: Field) -> Field:

@@ -193,7 +193,8 @@ class EngineCollector(Collector):
         fallbacks = CounterMetricFamily(
             "p2c_fallback", "Work done again or elsewhere.", labels=("reason",)
         )
-        fallbacks.add_metric(("unusable_output",), pipeline.drawer.unusable)
+        unusable = sum(drawer.unusable for drawer in pipeline.styles.drawers.values())
+        fallbacks.add_metric(("unusable_output",), unusable)
         fallbacks.add_metric(("batch_failed",), sum(b.retried for b in pipeline.batchers))
         yield fallbacks
         cache = CounterMetricFamily("p2c_cache", "Lookups of kept pictures.", labels=("result",))

@@ -11,11 +11,11 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from photo2cartoon.api.app import create_app
-from photo2cartoon.ground.options import parse_options
+from photo2cartoon.ground.options import Options, parse_options
 from photo2cartoon.ground.settings import Settings
 from photo2cartoon.pipeline.drawer import StagedDrawer
 from photo2cartoon.pipeline.pipeline import Pipeline
-from tests.app.fakes import PNG, Stub, assert_problem, engine_of, upload
+from tests.app.fakes import PNG, Stub, assert_problem, engine_of, picture, upload
 
 
 def test_a_multipart_photo_becomes_a_png(client: TestClient, photo: bytes) -> None:
@@ -62,7 +62,7 @@ def test_a_full_service_refuses_and_says_when_to_return(pipeline: Pipeline, phot
     def slow(*_: Any) -> list[bytes]:
         entered.set()
         gate.wait(10)
-        return [b"cartoon"]
+        return [picture()]
 
     with TestClient(create_app(settings, lambda _: pipeline)) as client:
         engine = engine_of(client)
@@ -79,7 +79,7 @@ def test_a_full_service_refuses_and_says_when_to_return(pipeline: Pipeline, phot
         assert client.get("/livez").status_code == 200  # the loop is free
         gate.set()
         thread.join()
-        assert first[0].content == b"cartoon"
+        assert first[0].content == picture()
 
 
 def test_openapi_names_every_answer_and_option(client: TestClient) -> None:
@@ -94,7 +94,8 @@ def test_openapi_names_every_answer_and_option(client: TestClient) -> None:
         "image/jpeg",
         "image/webp",
     }
-    options = {"faces", "compose", "background", "colours", "format", "quality"}
+    portrait = {"style", "faces", "compose", "size", "background", "colours"}
+    options = portrait | {"format", "quality"}
     headers = {"X-Request-Timeout-Ms", "If-None-Match"}
     assert {parameter["name"] for parameter in operation["parameters"]} == options | headers
     assert set(body["multipart/form-data"]["schema"]["properties"]) == options | {"photo"}
@@ -135,7 +136,7 @@ def test_a_face_that_is_not_there(client: TestClient, photo: bytes) -> None:
 def test_nothing_usable_drawn_is_named(
     client: TestClient, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drawer = engine_of(client).pipeline.drawer
+    drawer = engine_of(client).pipeline.styles.drawer(Options())
     assert isinstance(drawer, StagedDrawer)
     generator = drawer.generator
     run, calls = generator.run, list[int]()
