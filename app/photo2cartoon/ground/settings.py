@@ -96,7 +96,7 @@ class Settings(BaseSettings):
     )
     styles: Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_read_list)] = Field(
         STYLES,
-        description="Further styles, by commas: names in the manifest, files, or folders of files.",
+        description="Further styles, by commas: names, files, or folders of files.",
     )
     matte_model: Path | None = Field(
         None, description="A matte network (ONNX) in place of the embedded one (docs/method.md)."
