@@ -131,8 +131,11 @@ class Pipeline:
         """
         drawer = self.styles.drawer(options)
         if options.compose == "whole":
-            return [drawer.draw_whole(self.find_whole(photo, ticket), ticket)]
+            image = self.find_whole(photo, ticket)
+            ticket.facts["style"] = drawer.model.name
+            return [drawer.draw_whole(image, ticket)]
         image, cuts = self.find(photo, options, ticket)
+        ticket.facts["style"] = drawer.model.name
         drawings = [drawer.draw(image, cut, ticket, options.colours) for cut in cuts]
         with ticket.stage(Stage.COMPOSE):
             return finish(image, cuts, drawings, options)
