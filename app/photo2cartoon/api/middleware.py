@@ -80,13 +80,22 @@ class RequestLog(_Middleware):
         try:
             await self.app(scope, receive, send_noted)
         finally:
-            if "left_at" in scope["state"]:
+            state = scope["state"]
+            if refused := state.get("refused"):  # the connection has answered, and ended
+                status, state["problem"] = refused.status, refused.code
+                state.pop("left_at", None)
+            elif "left_at" in state:
                 status = CLIENT_LEFT
             seconds = time.perf_counter() - start
             # Never the raw path: it is the caller's text.
             route = getattr(scope.get("route"), "path", None)
-            _count(scope, route, status, seconds)
-            _write_line(scope, route, status, seconds)
+            note_request(scope, route, status, seconds)
+
+
+def note_request(scope: Scope, route: str | None, status: int, seconds: float) -> None:
+    """Count a request that is over, and write its log line."""
+    _count(scope, route, status, seconds)
+    _write_line(scope, route, status, seconds)
 
 
 def _count(scope: Scope, route: str | None, status: int, seconds: float) -> None:

@@ -12,6 +12,7 @@ from types import FrameType
 import uvicorn
 
 from photo2cartoon.api.app import create_app
+from photo2cartoon.api.connection import KEEP_ALIVE_S, Connection
 from photo2cartoon.engine.engine import Engine
 from photo2cartoon.ground.settings import Settings
 from photo2cartoon.pipeline.opening import open_pipeline
@@ -19,7 +20,6 @@ from photo2cartoon.telemetry.logs import configure_logs
 
 log = logging.getLogger("photo2cartoon.api.server")
 
-KEEP_ALIVE_S = 65  # longer than the usual proxy's 60 s, or the proxy meets closed connections
 LAST_JOBS_S = 5
 
 
@@ -40,6 +40,9 @@ def serve(settings: Settings) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        http=Connection,
+        ws="none",
+        limit_concurrency=settings.max_connections,
         timeout_keep_alive=KEEP_ALIVE_S,
         # What still waits after the grace is refused (below); what runs gets this much more time.
         timeout_graceful_shutdown=math.ceil(settings.grace_s) + LAST_JOBS_S,

@@ -78,6 +78,9 @@ class Settings(BaseSettings):
     max_buffered_bytes: int = Field(
         256_000_000, ge=1_000, description="Most bytes of all bodies at hand; more are refused."
     )
+    max_connections: int = Field(
+        1_000, ge=1, description="Most connections; one more ends an idle one, else it is 503."
+    )
     upload_timeout_s: float = Field(
         60, gt=0, description="How long a body may take to arrive, s; longer is ended with 408."
     )

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, ImageOps
 
 from photo2cartoon.ground.errors import TooManyPixels, UndecodableImage, UnsupportedFormat
+from photo2cartoon.pipeline.headers import check_header
 from photo2cartoon_models.preprocess import composite
 
 FORMATS: Final = "JPEG, PNG, WebP, HEIC, AVIF, TIFF, GIF or BMP"
@@ -91,9 +92,10 @@ def decode_photo(data: bytes, max_pixels: int, min_long_side: int | None = None)
     Raises:
         UnsupportedFormat: the file is none of `FORMATS`.
         TooManyPixels: it has more than `max_pixels`.
-        UndecodableImage: it is damaged or incomplete.
+        UndecodableImage: it is damaged or incomplete, or made to keep a decoder busy.
     """
     format_name = sniff_format(data)
+    check_header(data, format_name, max_pixels)
     try:
         with _open(data, format_name) as image:
             file_size = image.size
