@@ -76,11 +76,11 @@ class Photo2CartoonPredictor:
         Args:
             output_path: folder for `p2c_photo.png` and `p2c_cartoon.png`, made at the first run;
                 None writes nothing.
-            weight_path: `photo2cartoon` or `photo2cartoon-lite`, which come with the package, or a
-                generator of your own. An ONNX file (`input` float32 `(N, 3, S, S)` RGB -1..1,
-                `output` alike) is used as it is; minivision's `.pt` and Paddle's `.pdparams` are
-                converted first, once, into an ONNX file beside them, which needs torch. None:
-                what the settings say.
+            weight_path: `comic`, `photo2cartoon` or `photo2cartoon-lite`, which come with the
+                package, or a generator of your own. An ONNX file (`input` float32 `(N, 3, S, S)`
+                RGB -1..1, `output` alike) is used as it is; minivision's `.pt` and Paddle's
+                `.pdparams` are converted first, once, into an ONNX file beside them, which needs
+                torch. None: what the settings say.
 
         Raises:
             ManifestError: a model is missing, or is not what it has to be.
@@ -88,9 +88,9 @@ class Photo2CartoonPredictor:
             ValueError: a setting is wrong, or the weights cannot be converted; it says why.
         """
         self.output_path = None if output_path is None else Path(output_path)
-        settings = (
-            Settings() if weight_path is None else Settings(generator=to_onnx(Path(weight_path)))
-        )
+        settings = Settings()
+        if weight_path is not None:  # that one and no other
+            settings = Settings(generator=to_onnx(Path(weight_path)), styles=())
         self.pipeline = open_pipeline(settings)
 
     def run(self, image: Photo, **options: Any) -> NDArray[np.uint8]:
@@ -98,32 +98,37 @@ class Photo2CartoonPredictor:
 
         Args:
             image: a path, a file's bytes, an array `(H, W, 3)` uint8 RGB, or a Pillow image.
-            **options: `faces`, `compose`, `background` and `colours`, with the values that they
-                have over HTTP; one picture must come out.
+            **options: `style`, `faces`, `compose`, `size`, `background` and `colours`, with the
+                values that they have over HTTP; one picture must come out.
 
         Returns:
-            `(256, 256, 3)` uint8 RGB; `(256, 256, 4)` RGBA with a transparent background;
-            `(H, W, 3)` of the photo's own size for a scene.
+            `(S, S, 3)` uint8 RGB, of the size that was asked for or is the style's own (256 px of
+            photo2cartoon's); `(S, S, 4)` RGBA with a transparent background; `(H, W, 3)` of the
+            photo's own size for a scene, and of at most that size for a whole photo.
 
         Raises:
             Problem: the photo has no face, is not an image, ...: `ground.errors` lists them.
             OSError: a path cannot be read.
             TypeError, ValueError: `image` is none of the above, or an option is wrong.
         """
-        chosen = Options(**options)
+        chosen = self.pipeline.styles.settle(Options(**options))
         if {"format", "quality"} & chosen.model_fields_set:
             raise ValueError("format and quality are for files, and this returns pixels")
         if chosen.faces == "all" and chosen.compose == "portrait":
             raise ValueError("faces='all' needs compose='scene': one picture must come out")
-        ticket = Ticket()
-        photo, cuts = self.pipeline.find(to_bytes(image), chosen, ticket)
-        drawings = [self.pipeline.drawer.draw(photo, cut, ticket, chosen.colours) for cut in cuts]
-        (cartoon,) = finish(photo, cuts, drawings, chosen)
+        ticket, drawer = Ticket(), self.pipeline.styles.drawer(chosen)
+        if chosen.compose == "whole":
+            seen = self.pipeline.find_whole(to_bytes(image), ticket)
+            cartoon = drawer.draw_whole(seen, ticket)
+        else:
+            photo, cuts = self.pipeline.find(to_bytes(image), chosen, ticket)
+            drawings = [drawer.draw(photo, cut, ticket, chosen.colours) for cut in cuts]
+            (cartoon,) = finish(photo, cuts, drawings, chosen)
+            crop = cuts[0].crop
+            seen = composite(crop.pixels, crop.inside)  # white outside the photo, as upstream
         if self.output_path is not None:
             self.output_path.mkdir(parents=True, exist_ok=True)
-            crop = cuts[0].crop
-            aligned = composite(crop.pixels, crop.inside)  # white outside the photo, as upstream
-            (self.output_path / PHOTO_NAME).write_bytes(encode_image(aligned, "png"))
+            (self.output_path / PHOTO_NAME).write_bytes(encode_image(seen, "png"))
             (self.output_path / CARTOON_NAME).write_bytes(encode_image(cartoon, "png"))
         return cartoon
 

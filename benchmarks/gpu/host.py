@@ -51,7 +51,7 @@ def host(
         Remembered(matte, matte.run(matte.probe())),
         Remembered(generator, generator.run(generator.probe())),
     )
-    whole = FusedDrawer(Remembered(fused, fused.run(fused.probe())))
+    whole = FusedDrawer(Remembered(fused, fused.run(fused.probe())), manifest[GENERATOR])
     drawings = [work_of(drawer, image, cut) for drawer in (staged, whole)]
     floats, pixels = ([np.zeros_like(net.probe()[0])] * BATCH for net in (generator, fused))
     place = np.stack(pixels)

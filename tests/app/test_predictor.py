@@ -78,8 +78,9 @@ def test_options_are_those_of_the_service(predictor: Photo2CartoonPredictor) -> 
         predictor.run(PHOTO, faces="all")
     with pytest.raises(ValueError, match="background"):
         predictor.run(PHOTO, background="red")
+    assert predictor.run(PHOTO, size=512).shape == (512, 512, 3)
     with pytest.raises(ValueError, match="size"):
-        predictor.run(PHOTO, size=512)
+        predictor.run(PHOTO, size=300)
 
 
 @pytest.mark.parametrize("option", [{"format": "png"}, {"quality": 90}])
@@ -115,7 +116,9 @@ def test_a_generator_by_its_name(predictor: Photo2CartoonPredictor) -> None:
     assert whole.pipeline.models[-1] == load_manifest()["photo2cartoon"]
     apart = np.abs(whole.run(PHOTO).astype(float) - predictor.run(PHOTO)).mean()
     assert 2 < apart < 40  # grey levels: another drawing of the same person
-    with pytest.raises(ManifestError, match="none of photo2cartoon-lite, photo2cartoon either"):
+    with pytest.raises(
+        ManifestError, match="none of comic, photo2cartoon-lite, photo2cartoon either"
+    ):
         Photo2CartoonPredictor(None, weight_path="selfie")
 
 

@@ -51,9 +51,7 @@ def prepare_data(
     holdout: Annotated[
         Path | None, typer.Option(help="File of further names to keep for testing.", exists=True)
     ] = None,
-    size: Annotated[
-        int, typer.Option(min=0, help="Side of a photo's square, px; 0: the generator's.")
-    ] = 0,
+    size: Annotated[int, typer.Option(min=32, help="Side of a photo's square, px.")] = 256,
     jobs: Annotated[int, typer.Option(min=0, help="Threads; 0: one for each core.")] = 0,
     again: Annotated[
         bool, typer.Option("--again", help="Prepare finished pictures again.")
@@ -74,9 +72,8 @@ def prepare_data(
         raise typer.BadParameter("there is no picture in this folder", param_hint="PHOTOS")
     settings = read_settings()
     pipeline = load_pipeline(settings)
-    pipeline.drawer.size = size or pipeline.drawer.size
     threads = pipeline.lanes(jobs or settings.threads or available_cores())
-    work = prepare(pipeline, items, out_folder, threads=threads, again=again)
+    work = prepare(pipeline, items, out_folder, size=size, threads=threads, again=again)
     results: list[Prepared] = []
     try:
         finished = follow(work, "pictures", len(items), results.append)

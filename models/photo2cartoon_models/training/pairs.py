@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from photo2cartoon_models.cutout import cut_out, firm
+from photo2cartoon_models.cutout import UNITS, cut_out, firm
 from photo2cartoon_models.teachers.comic import draw
 from photo2cartoon_models.training.data import (
     DataError,
@@ -78,7 +78,7 @@ def _one(data: Path, out: Path, photo: Path, part: str) -> Path:
         colours, matte = np.split(resize(square, size), [3], axis=2)
         cover = matte[:, :, 0].astype(np.float32) / np.float32(255)
         colours = np.ascontiguousarray(colours)
-        unit = size / 512
+        unit = size / UNITS
         seen = colours if whole else cut_out(colours, firm(cover, unit), unit)
         drawing = draw(colours, None if whole else cover, unit=unit, outlined=False)
         write_png(target, np.hstack((seen, drawing)))

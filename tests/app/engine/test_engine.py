@@ -25,7 +25,7 @@ PNG = Options(format="png")
 @pytest.fixture(scope="module")
 def batching() -> Iterator[Engine]:
     """Two cores' lanes before batchers, as on a GPU; the networks run on this CPU."""
-    engine = Engine(Settings(threads=2, max_batch=4), open_pipeline)
+    engine = Engine(Settings(threads=2, max_batch=4, styles=()), open_pipeline)
     yield engine
     engine.close()
 
@@ -43,7 +43,7 @@ def test_batches_give_the_same_bytes_as_one_by_one(
 
 
 def test_a_batchers_death_is_the_engines(photo: bytes) -> None:
-    engine = Engine(Settings(threads=1, max_batch=2), open_pipeline)
+    engine = Engine(Settings(threads=1, max_batch=2, styles=()), open_pipeline)
     before = engine.alive
     engine.pipeline.batchers[1].alive = False
     assert (before, engine.alive) == (True, False)

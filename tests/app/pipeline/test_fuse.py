@@ -57,7 +57,7 @@ def draw_both(
     pipeline: Pipeline, fused: BoundNetwork, photo: bytes, options: Options
 ) -> Iterator[Drawing]:
     image, (cut,) = pipeline.find(photo, options, Ticket())
-    for drawer in (pipeline.drawer, FusedDrawer(fused)):
+    for drawer in (pipeline.styles.drawer(Options()), FusedDrawer(fused, MANIFEST[GENERATOR])):
         yield drawer.draw(image, cut, Ticket(), options.colours)
 
 
@@ -173,8 +173,9 @@ def test_no_drawing_is_noticed(
     content = onnx.helper.make_model(graph, opset_imports=opset, ir_version=10).SerializeToString()
     path = tmp_path / "flat.onnx"
     path.write_bytes(content)
-    model, joined = fuse(MATTE, find_generator(MANIFEST, path))
-    drawer = FusedDrawer(OnnxNetwork(model, CPU, joined))
+    generator = find_generator(MANIFEST, path)
+    model, joined = fuse(MATTE, generator)
+    drawer = FusedDrawer(OnnxNetwork(model, CPU, joined), generator)
     image, (cut,) = pipeline.find(photo, Options(), Ticket())
     with pytest.raises(UnusableOutput):
         drawer.draw(image, cut, Ticket())
@@ -222,5 +223,5 @@ def test_a_gpu_that_answers_nothing_ends_its_thread(
 
 
 def test_the_staged_way_stays_on_a_cpu(pipeline: Pipeline) -> None:
-    assert isinstance(pipeline.drawer, StagedDrawer)
+    assert isinstance(pipeline.styles.drawer(Options()), StagedDrawer)
     assert pipeline.batchers == []

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from photo2cartoon.api.app import create_app
 from photo2cartoon.engine.engine import Engine
-from photo2cartoon.ground.settings import Settings
+from photo2cartoon.ground.settings import GENERATOR, Settings
 from photo2cartoon.ground.ticket import Stage, Ticket
 from photo2cartoon.pipeline.opening import open_pipeline
 from photo2cartoon.pipeline.pipeline import Pipeline
@@ -58,6 +58,7 @@ def test_a_served_photo_is_counted_with_its_stages(client: TestClient, photo: by
         **{f"p2c_stage_duration_seconds_count|{stage}": 1 for stage in Stage},
         "p2c_faces_count": 1,
         "p2c_decode_scale_total|1": 1,
+        f"p2c_styles_total|{GENERATOR}": 1,
     }
     stages = sum(value for name, value in changed.items() if "stage_duration_seconds_sum" in name)
     assert 0 < stages <= changed["p2c_request_duration_seconds_sum|ok|/cartoonize"] * 1.01
