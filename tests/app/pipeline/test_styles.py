@@ -111,7 +111,7 @@ def test_a_larger_portrait_shows_the_same_with_more_detail(
         assert sharpness(big) > 1.2 * sharpness(blown)
 
 
-def sharpness(picture: NDArray[np.float32]) -> float:
+def sharpness(picture: cv2.typing.MatLike) -> float:
     return float(np.abs(cv2.Laplacian(picture, cv2.CV_32F)).mean())
 
 
