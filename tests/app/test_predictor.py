@@ -78,7 +78,8 @@ def test_options_are_those_of_the_service(predictor: Photo2CartoonPredictor) -> 
         predictor.run(PHOTO, faces="all")
     with pytest.raises(ValueError, match="background"):
         predictor.run(PHOTO, background="red")
-    assert predictor.run(PHOTO, size=512).shape == (512, 512, 3)
+    assert predictor.run(PHOTO, size=512).shape == (256, 256, 3)  # the photo has no more
+    assert predictor.run(PHOTO, compose="whole").shape == (512, 512, 3)
     with pytest.raises(ValueError, match="size"):
         predictor.run(PHOTO, size=300)
 
@@ -127,7 +128,8 @@ def test_a_generator_of_ones_own(tmp_path: Path) -> None:
     own = tmp_path / "mine.onnx"
     own.write_bytes(embedded.read_bytes())
     cartoon = Photo2CartoonPredictor(None, weight_path=own).run(PHOTO)  # as drawn, being unknown
-    np.testing.assert_array_equal(cartoon, cartoonize(PHOTO, colours="drawn"))
+    drawn = cartoonize(PHOTO, style="photo2cartoon-lite", colours="drawn")
+    np.testing.assert_array_equal(cartoon, drawn)
     wrong = load_manifest()["selfie"].path
     with pytest.raises(ManifestError, match="the graph has"):
         Photo2CartoonPredictor(None, weight_path=wrong)

@@ -10,8 +10,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from photo2cartoon.ground.numbers import read_number
 
 PREFIX = "P2C_"
-GENERATOR = "photo2cartoon-lite"  # the manifest's generator for CPUs
-STYLES = (Path("comic"), Path(GENERATOR))  # those that one core draws in a tenth of a second
+GENERATOR, LITE = "comic", "photo2cartoon-lite"
+STYLES = (Path(GENERATOR), Path(LITE))  # those that one core draws in about a tenth of a second
 
 
 def _read_list(value: Any) -> Any:

@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 
 from photo2cartoon.api.app import create_app
 from photo2cartoon.ground.options import Options, parse_options
-from photo2cartoon.ground.settings import GENERATOR, Settings
+from photo2cartoon.ground.settings import LITE, Settings
 from photo2cartoon.pipeline.drawer import StagedDrawer
 from photo2cartoon.pipeline.pipeline import Pipeline
 from tests.app.fakes import PNG, Stub, assert_problem, engine_of, picture, upload
@@ -87,7 +87,7 @@ def test_openapi_names_every_answer_and_option(client: TestClient) -> None:
     body = operation["requestBody"]["content"]
     assert set(body) == {"multipart/form-data", "image/*"}
     assert set(operation["responses"]) == {
-        "200", "304", "400", "406", "408", "413", "415", "422", "500", "503", "504"
+        "200", "304", "400", "406", "408", "413", "415", "422", "431", "500", "503", "504"
     }  # fmt: skip
     assert set(operation["responses"]["200"]["content"]) == {
         "image/png",
@@ -126,7 +126,7 @@ def test_options_over_http_do_what_they_do_in_python(
     with Image.open(io.BytesIO(response.content)) as image:
         assert (image.mode, image.size) == (mode, size)
     assert response.headers["x-picture-size"] == f"{size[0]}x{size[1]}"
-    assert response.headers["x-style"] == ("comic" if "comic" in query else GENERATOR)
+    assert response.headers["x-style"] == ("comic" if "comic" in query else LITE)
     given = dict(pair.split("=") for pair in query.replace("%23", "#").split("&"))
     assert pipeline.cartoonize(photo, parse_options(given)) == [response.content]
     form = client.post("/cartoonize", **upload(photo), data=given)
@@ -135,7 +135,7 @@ def test_options_over_http_do_what_they_do_in_python(
 
 def test_styles_are_listed_and_each_can_be_asked_for(client: TestClient, photo: bytes) -> None:
     styles = client.get("/v1/styles").json()["styles"]
-    assert [style["name"] for style in styles] == [GENERATOR, "comic"]
+    assert [style["name"] for style in styles] == [LITE, "comic"]
     assert [style["default"] for style in styles] == [True, False]
     digests = client.get("/readyz").json()["models"]
     for style in styles:
@@ -153,7 +153,7 @@ def test_the_default_style_by_its_name_is_the_same_picture(
 ) -> None:
     answers = [
         client.post(f"/cartoonize{query}", content=photo, headers=PNG)
-        for query in ("", f"?style={GENERATOR}")
+        for query in ("", f"?style={LITE}")
     ]
     assert answers[0].headers["etag"] == answers[1].headers["etag"]
     assert answers[0].content == answers[1].content
