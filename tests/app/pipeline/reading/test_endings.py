@@ -11,7 +11,7 @@ from PIL import Image
 
 from photo2cartoon.ground.errors import UndecodableImage
 from photo2cartoon.pipeline.decode import decode_image, decode_photo
-from tests.app.pipeline.reading.test_png import chunk
+from tests.app.pipeline.pictures import chunk
 from tests.places import PHOTO
 
 LIMIT = 10**7

@@ -12,17 +12,12 @@ from photo2cartoon.ground.errors import UndecodableImage
 from photo2cartoon.pipeline.decode import decode_image
 from photo2cartoon.pipeline.reading.png import strip_png
 from photo2cartoon.pipeline.reading.profiles import PRIMARIES, make_profile
-from tests.app.pipeline.pictures import corners
+from tests.app.pipeline.pictures import chunk, corners
 
 LIMIT = 10**6
 LONG = zlib.compress(b"<x:xmpmeta>" + b" " * 3_000_000 + b"</x:xmpmeta>", 9)
 EXIF = Image.Exif()
 EXIF[ExifTags.Base.Orientation] = 6
-
-
-def chunk(name: bytes, content: bytes, *, sound: bool = True) -> bytes:
-    checksum = zlib.crc32(name + content) if sound else 0xABCD
-    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", checksum)
 
 
 def plain(**options: object) -> bytes:
