@@ -1,13 +1,15 @@
 """Answers: in which format a picture goes out, the headers it has, and how a problem is told."""
 
+import io
 import re
 
-import mimeparse
 from fastapi.exceptions import RequestValidationError
+from PIL import Image
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from photo2cartoon.api.accept import best_match
 from photo2cartoon.ground.errors import (
     BodyTooLarge,
     InternalError,
@@ -32,11 +34,8 @@ def negotiate(request: Request, media_types: list[str]) -> str:
     Raises:
         NotAcceptable: the header allows none of them.
     """
-    try:
-        chosen: str = mimeparse.best_match(media_types, request.headers.get("accept", "*/*"))
-    except mimeparse.MimeTypeParseException as error:
-        raise NotAcceptable from error
-    if not chosen:
+    chosen = best_match(",".join(request.headers.getlist("accept")), media_types)
+    if chosen is None:
         raise NotAcceptable
     return chosen
 
@@ -70,9 +69,15 @@ def not_modified(etag: str) -> Response:
 
 
 def picture_response(picture: bytes, options: Options, etag: str) -> Response:
-    """Return the answer with a picture, encoded in the format that `options` name."""
+    """Return the answer with a picture, encoded in the format that `options` name.
+
+    The headers say in which style it is drawn, and how large it is: not always what was asked for.
+    """
     media_type = MEDIA_TYPES[options.file_format]
-    return Response(picture, media_type=media_type, headers={**PRIVATE, "ETag": etag})
+    with Image.open(io.BytesIO(picture)) as header:
+        size = "x".join(map(str, header.size))
+    headers = {**PRIVATE, "ETag": etag, "X-Style": options.style or "", "X-Picture-Size": size}
+    return Response(picture, media_type=media_type, headers=headers)
 
 
 def problem_response(problem: Problem, request_id: str) -> Response:

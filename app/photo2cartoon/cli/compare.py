@@ -121,7 +121,8 @@ def find_drawn(folder: Path, settings: Settings) -> Source:
 
 def draw_with(generator: str, folder: Path, settings: Settings) -> Source:
     """Draw the photos in `folder` as the service does, with this generator."""
-    pipeline = load_pipeline(settings.model_copy(update={"generator": Path(generator)}))
+    alone = {"generator": Path(generator), "styles": ()}
+    pipeline = load_pipeline(settings.model_copy(update=alone))
 
     def draw(name: Path) -> Image | None:
         try:

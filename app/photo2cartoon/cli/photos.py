@@ -28,8 +28,10 @@ def _describe(name: str) -> str:
     return f"{Options.model_fields[name].description}."
 
 
+Style = Annotated[str | None, typer.Option("--style", help=_describe("style"))]
 Faces = Annotated[str, typer.Option("--faces", help=_describe("faces"))]
 Compose = Annotated[str, typer.Option("--compose", help=_describe("compose"))]
+Size = Annotated[int | None, typer.Option("--size", help=_describe("size"))]
 Background = Annotated[str | None, typer.Option("--background", help=_describe("background"))]
 Colours = Annotated[str | None, typer.Option("--colours", help=_describe("colours"))]
 Format = Annotated[str | None, typer.Option("--format", help=_describe("format"))]
@@ -42,8 +44,10 @@ def run(
         Path,
         typer.Option("--output", "-o", help="A picture file for one photo, or a folder."),
     ],
+    style: Style = None,
     faces: Faces = "largest",
     compose: Compose = "portrait",
+    size: Size = None,
     background: Background = None,
     colours: Colours = None,
     output_format: Format = None,
@@ -54,8 +58,10 @@ def run(
     Exit code: 0 all photos are drawn, 1 some photos failed, 2 the call itself is wrong.
     """
     options = _read_options(
+        style=style,
         faces=faces,
         compose=compose,
+        size=size,
         background=background,
         colours=colours,
         format=output_format,
@@ -63,6 +69,7 @@ def run(
     )
     targets, options = _plan_outputs(photos, output, options)
     pipeline = load_pipeline(read_settings())
+    options = _settle(pipeline, options)
     failed = [photo for photo in photos if not _run_one(pipeline, photo, targets[photo], options)]
     if failed:
         raise typer.Exit(1)
@@ -71,8 +78,10 @@ def run(
 def bulk(
     source: Annotated[Path, typer.Argument(help="Folder of photos.", exists=True, file_okay=False)],
     target: Annotated[Path, typer.Argument(help="Folder for the cartoons.", file_okay=False)],
+    style: Style = None,
     faces: Faces = "largest",
     compose: Compose = "portrait",
+    size: Size = None,
     background: Background = None,
     colours: Colours = None,
     output_format: Format = None,
@@ -92,8 +101,10 @@ def bulk(
     is wrong or there is no photo, 130 stopped by Ctrl-C.
     """
     options = _read_options(
+        style=style,
         faces=faces,
         compose=compose,
+        size=size,
         background=background,
         colours=colours,
         format=output_format,
@@ -110,6 +121,7 @@ def bulk(
     targets = {photo: places[photo] for photo in mine}
     settings = read_settings()
     pipeline = load_pipeline(settings)
+    options = _settle(pipeline, options)
     threads = pipeline.lanes(settings.threads or available_cores())
     work = run_bulk(pipeline, targets, source, options, threads=threads, again=again)
     outcomes: list[Outcome] = []
@@ -191,5 +203,13 @@ def _plan_outputs(
 def _read_options(**given: Any) -> Options:
     try:
         return parse_options(given)
+    except InvalidOption as problem:
+        raise typer.BadParameter(problem.detail) from problem
+
+
+def _settle(pipeline: Pipeline, options: Options) -> Options:
+    """Return `options` with a style that is loaded."""
+    try:
+        return pipeline.styles.settle(options)
     except InvalidOption as problem:
         raise typer.BadParameter(problem.detail) from problem

@@ -65,9 +65,7 @@ def prepare_data(
     holdout: Annotated[
         Path | None, typer.Option(help="File of further names to keep for testing.", exists=True)
     ] = None,
-    size: Annotated[
-        int, typer.Option(min=0, help="Side of a photo's square, px; 0: the generator's.")
-    ] = 0,
+    size: Annotated[int, typer.Option(min=32, help="Side of a photo's square, px.")] = 256,
     jobs: Annotated[int, typer.Option(min=0, help="Threads; 0: one for each core.")] = 0,
     again: Annotated[
         bool, typer.Option("--again", help="Prepare finished pictures again.")
@@ -88,9 +86,8 @@ def prepare_data(
         raise typer.BadParameter("there is no picture in this folder", param_hint="PHOTOS")
     settings = read_settings()
     pipeline = load_pipeline(settings)
-    pipeline.drawer.size = size or pipeline.drawer.size
     threads = pipeline.lanes(jobs or settings.threads or available_cores())
-    work = prepare(pipeline, items, out_folder, threads=threads, again=again)
+    work = prepare(pipeline, items, out_folder, size=size, threads=threads, again=again)
     results: list[Prepared] = []
     try:
         finished = follow(work, "pictures", len(items), results.append)
@@ -128,7 +125,9 @@ def evaluate(
         Path | None,
         typer.Option(help="Folder of the photos as taken; they are drawn as the service does."),
     ] = None,
-    colours: Annotated[Colours, typer.Option(help="Of --raw: the photo's, or as drawn.")] = "photo",
+    colours: Annotated[
+        Colours | None, typer.Option(help="Of --raw: photo or drawn. [the generator's own]")
+    ] = None,
 ) -> None:
     """Measure a generator: style, colours and likeness, by group of people. Needs torch.
 
@@ -141,7 +140,7 @@ def evaluate(
     with told_in_one_line():
         file = find_generator(load_manifest(), model).path
     request = evaluation.Request(file, photos, cartoons, output, pairs, groups, identity, raw)
-    settings = read_settings().model_copy(update={"generator": model})
+    settings = read_settings().model_copy(update={"generator": model, "styles": ()})
     serve = partial(draw_aligned, load_pipeline(settings), colours) if raw else None
     try:
         with count_up() as bar:
@@ -159,17 +158,19 @@ def evaluate(
     out.print(str(output / "report.html"), markup=False)
 
 
-def draw_aligned(pipeline: Pipeline, colours: Colours, photo: bytes) -> tuple[Image, Image] | None:
+def draw_aligned(
+    pipeline: Pipeline, colours: Colours | None, photo: bytes
+) -> tuple[Image, Image] | None:
     """Draw the largest face of a photo as the service does, short of framing close-ups.
 
     Returns:
         The aligned square of the photo and its cartoon, both `(S, S, 3)` uint8 RGB on white; None
         where there is no face to draw.
     """
-    options, ticket = Options(colours=colours), Ticket()
+    options, ticket = pipeline.styles.settle(Options(colours=colours)), Ticket()
     try:
         image, (cut,) = pipeline.find(photo, options, ticket)
-        drawing = pipeline.drawer.draw(image, cut, ticket, colours)
+        drawing = pipeline.styles.drawer(options).draw(image, cut, ticket, colours)
     except Problem:
         return None
     seen = composite(cut.crop.pixels, drawing.matte)

@@ -5,15 +5,18 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from photo2cartoon.ground.numbers import read_number
 
 PREFIX = "P2C_"
-GENERATOR = "photo2cartoon-lite"  # the manifest's generator for CPUs
+GENERATOR, LITE = "comic", "photo2cartoon-lite"
+STYLES = (Path(GENERATOR), Path(LITE))  # those that one core draws in about a tenth of a second
 
 
-def _read_number(value: Any) -> Any:
-    """Turn the environment's text into a number, as pydantic does not for a choice of numbers."""
-    return int(value) if isinstance(value, str) and value.isdecimal() else value
+def _read_list(value: Any) -> Any:
+    """Split the environment's text at commas; an empty one is an empty list."""
+    return [part for part in value.split(",") if part] if isinstance(value, str) else value
 
 
 class Settings(BaseSettings):
@@ -56,7 +59,7 @@ class Settings(BaseSettings):
         Path("engines"),
         description="TensorRT: folder for its engines; one takes minutes to build.",
     )
-    max_batch: Annotated[Literal[0, 1, 2, 4, 8, 16, 32], BeforeValidator(_read_number)] = Field(
+    max_batch: Annotated[Literal[0, 1, 2, 4, 8, 16, 32], BeforeValidator(read_number)] = Field(
         0, description="Most photos a network takes at once; 0 takes 16 on a GPU, 1 on a CPU."
     )
     max_batch_wait_ms: float = Field(
@@ -75,6 +78,9 @@ class Settings(BaseSettings):
     max_buffered_bytes: int = Field(
         256_000_000, ge=1_000, description="Most bytes of all bodies at hand; more are refused."
     )
+    max_connections: int = Field(
+        1_000, ge=1, description="Most connections; one more ends an idle one, else it is 503."
+    )
     upload_timeout_s: float = Field(
         60, gt=0, description="How long a body may take to arrive, s; longer is ended with 408."
     )
@@ -89,7 +95,11 @@ class Settings(BaseSettings):
     )
     generator: Path = Field(
         Path(GENERATOR),
-        description="A generator: its name in the manifest, or a file (ONNX) of yours.",
+        description="The default style: its name in the manifest, or a file (ONNX) of yours.",
+    )
+    styles: Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_read_list)] = Field(
+        STYLES,
+        description="Further styles, by commas: names, files, or folders of files.",
     )
     matte_model: Path | None = Field(
         None, description="A matte network (ONNX) in place of the embedded one (docs/method.md)."

@@ -72,7 +72,7 @@ def _colour(url: str) -> NDArray[np.uint8]:
     head, _, content = url.partition(",")
     assert head == "data:image/jpeg;base64"
     with Image.open(io.BytesIO(base64.b64decode(content))) as picture:
-        return np.array(picture.getpixel((0, 0)), np.uint8)
+        return np.asarray(np.asarray(picture)[0, 0], np.uint8)
 
 
 def _triples(count: int) -> list[Triple]:

@@ -45,7 +45,7 @@ def run(
     pipeline: Pipeline, folders: Folders, out: Path, split: Split, *, again: bool = False
 ) -> dict[str, Prepared]:
     items = plan(folders, out, split)
-    results = list(prepare(pipeline, items, out, threads=2, again=again))
+    results = list(prepare(pipeline, items, out, size=256, threads=2, again=again))
     assert len(results) == len(items)
     return {result.item.target: result for result in results}
 

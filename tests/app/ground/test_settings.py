@@ -54,7 +54,8 @@ def test_every_number_can_be_set_from_the_environment(monkeypatch: pytest.Monkey
     plain = Settings().model_dump()
     for name, value in plain.items():
         if value is not None:
-            monkeypatch.setenv(f"P2C_{name.upper()}", str(value))
+            text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            monkeypatch.setenv(f"P2C_{name.upper()}", text)
     monkeypatch.setenv("P2C_MAX_BATCH", "16")
     assert Settings().model_dump() == plain | {"max_batch": 16}
     monkeypatch.setenv("P2C_MAX_BATCH", "3")
