@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from functools import partial
+from pathlib import Path
 
 import httpx2
 import numpy as np
@@ -124,6 +125,23 @@ def test_a_wrong_setting_stops_the_start(environment: dict[str, str], message: s
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_broken_generator_stops_the_start_in_one_line(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"no ONNX at all" * 100)
+    done = subprocess.run(
+        [sys.executable, "-m", "photo2cartoon", "serve"],
+        cwd=ROOT,
+        env={**os.environ, "P2C_GENERATOR": str(broken), "P2C_PORT": "0"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    (told,) = [line for line in done.stderr.splitlines() if not line.startswith("{")]
+    assert told.startswith("model broken-")
 
 
 def test_draining_under_load_loses_nothing_that_was_accepted(
