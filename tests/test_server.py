@@ -105,6 +105,24 @@ def test_logs_are_json_lines_and_hold_no_names(photo: bytes) -> None:
     assert "secret" not in log
 
 
+def test_a_damaged_photo_adds_nothing_to_the_log(photo: bytes) -> None:
+    damaged = []
+    for format_name, compression in (("TIFF", "tiff_lzw"), ("TIFF", "jpeg"), ("JPEG", None)):
+        buffer = io.BytesIO()
+        Image.open(io.BytesIO(photo)).save(buffer, format_name, compression=compression)
+        data = bytearray(buffer.getvalue())
+        middle = slice(len(data) // 3, len(data) // 3 + 2_000)
+        data[middle] = np.random.default_rng(0).bytes(2_000)
+        damaged.append(bytes(data))
+    with Server() as server:
+        before = len(server.lines)
+        for data in damaged:
+            assert post(server.url, data).status_code in (200, 422)
+    events = [json.loads(line)["event"] for line in server.lines[before:]]
+    assert events.count("request") == len(damaged)
+    assert not [line for line in server.lines[before:] if '"warning"' in line or '"error"' in line]
+
+
 @pytest.mark.parametrize(
     ("environment", "message"),
     [
