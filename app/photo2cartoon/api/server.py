@@ -17,7 +17,7 @@ from photo2cartoon.engine.engine import Engine
 from photo2cartoon.ground.errors import Draining
 from photo2cartoon.ground.settings import Settings
 from photo2cartoon.pipeline.opening import open_pipeline
-from photo2cartoon.telemetry.logs import configure_logs
+from photo2cartoon.telemetry.logs import capture_native_stderr, configure_logs
 
 log = logging.getLogger("photo2cartoon.api.server")
 
@@ -31,6 +31,7 @@ def serve(settings: Settings) -> None:
         ManifestError: a model is missing, changed, or does not work; nothing has listened yet.
         StartRefused: what the settings ask for does not run here; nothing has listened yet.
     """
+    capture_native_stderr()
     configure_logs(settings.log_level)
     pipeline = open_pipeline(settings)  # here, where its errors can be told in one line
     app = create_app(settings, lambda _: pipeline)
