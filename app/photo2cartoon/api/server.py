@@ -18,7 +18,7 @@ from photo2cartoon.engine.engine import Engine
 from photo2cartoon.ground.errors import Draining
 from photo2cartoon.ground.settings import Settings
 from photo2cartoon.pipeline.opening import open_pipeline
-from photo2cartoon.runtime.checks import StartRefused
+from photo2cartoon.runtime.checks import Finding, StartRefused
 from photo2cartoon.telemetry.logs import configure_logs
 
 log = logging.getLogger("photo2cartoon.api.server")
@@ -72,9 +72,12 @@ def _check_address(host: str, port: int) -> None:
             probe.bind(address)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            advice = "P2C_PORT takes another, 0 a free one"
-            raise StartRefused(f"port {port} of {host} is in use: {advice}") from error
-        raise StartRefused(f"cannot listen on {host}:{port}: {error.strerror}") from error
+            finding = Finding(
+                f"port {port} of {host} is in use", "P2C_PORT takes another, 0 a free one"
+            )
+        else:
+            finding = Finding(f"cannot listen on {host}:{port}", error.strerror or str(error))
+        raise StartRefused(finding) from error
 
 
 class _Server(uvicorn.Server):
