@@ -85,10 +85,14 @@ def open_detector(settings: Settings, manifest: dict[str, Model], device: Device
     pack = read_pack(settings.insightface_pack)
     fields = {"backend": "insightface", "pack": str(pack.folder), "models": pack.digests}
     log.info("detector", extra={"fields": fields})
-    if device.on_gpu:  # it takes two sizes, and is not worth minutes of building engines
-        device = replace(device, provider="cuda", cuda_graphs=False)
+    device = without_fixed_shapes(device)
     landmarks = Landmarks106(pack.landmarks, device) if pack.landmarks else None
     return FaceDetector(ScrfdFinder(pack.detector, device), mesh, landmarks)
+
+
+def without_fixed_shapes(device: Device) -> Device:
+    """Return `device` for a network whose sizes are free: engines and CUDA graphs fix them."""
+    return replace(device, provider="cuda", cuda_graphs=False) if device.on_gpu else device
 
 
 def open_styles(settings: Settings, manifest: dict[str, Model], device: Device) -> Styles:
@@ -99,6 +103,8 @@ def open_styles(settings: Settings, manifest: dict[str, Model], device: Device) 
     """
     matte = load_model(settings.matte_model) if settings.matte_model else manifest["selfie"]
     largest = settings.max_batch or (GPU_BATCH if device.on_gpu else 1)
+
+    any_size = without_fixed_shapes(device)
 
     def shared(network: Network) -> Network:
         if largest == 1 and not device.on_gpu:
@@ -117,7 +123,8 @@ def open_styles(settings: Settings, manifest: dict[str, Model], device: Device) 
             except NotFusable as reason:
                 fields = {"style": generator.name, "why": str(reason)}
                 log.warning("in stages", extra={"fields": fields})
-        network = shared(OnnxNetwork(generator, device, largest=largest))
+        where = any_size if generator.takes_any_size else device
+        network = shared(OnnxNetwork(generator, where, largest=largest))
         return StagedDrawer(matte_network(), network)
 
     models = find_styles(manifest, (settings.generator, *settings.styles))
