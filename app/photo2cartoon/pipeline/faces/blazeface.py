@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from photo2cartoon.runtime.network import OnnxNetwork
+from photo2cartoon.runtime.network import Network
 
 # (stride in pixels, anchors per cell) of the two networks; any input size works with them.
 SHORT_RANGE = ((8, 2), (16, 6))
@@ -86,7 +86,7 @@ class BlazeFace:
     """One detector network at one square input size."""
 
     def __init__(
-        self, network: OnnxNetwork, size: int, anchor_layout: Sequence[tuple[int, int]]
+        self, network: Network, size: int, anchor_layout: Sequence[tuple[int, int]]
     ) -> None:
         self.network = network
         self.size = size
@@ -147,7 +147,7 @@ def turn_back(points: NDArray[np.float32], turn: int, size: tuple[int, int]) -> 
 class BlazeFaceCascade:
     """The embedded finder: close-ups at 128 px, small faces at 384 px, upright and turned."""
 
-    def __init__(self, short: OnnxNetwork, full: OnnxNetwork) -> None:
+    def __init__(self, short: Network, full: Network) -> None:
         self.networks = (short, full)
         self.region_scale = 1.5  # MediaPipe's
         self.short = BlazeFace(short, SHORT_SIZE, SHORT_RANGE)
