@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photo2cartoon_models.fields import Field, blur, ramp
-from photo2cartoon_models.preprocess import composite
 
 UNITS = 512  # of a portrait: its side
 SOFT = 1.2  # units: the matte is smoothed by as much before it is cut
@@ -48,7 +47,7 @@ def firm(matte: Field, unit: float) -> Field:
 
 
 def cut_out(photo: NDArray[np.uint8], person: Field, unit: float) -> NDArray[np.uint8]:
-    """Put the person on white, with a border that holds nothing of the background's colours.
+    """Put the person on white, with the person's own colours where the border mixes both.
 
     Args:
         photo: `(H, W, 3)` uint8 RGB, with its background.
@@ -58,12 +57,18 @@ def cut_out(photo: NDArray[np.uint8], person: Field, unit: float) -> NDArray[np.
     Returns:
         `(H, W, 3)` uint8 RGB.
     """
-    sure = np.asarray(person > SURE, np.float32)
+    sure = np.asarray(person > SURE, np.uint8)
     size = (2 * max(1, round(REACH * unit)) + 1,) * 2
-    weight = cv2.blur(sure, size)
-    near = cv2.blur(photo * sure[:, :, None], size) / np.maximum(weight, 1e-3)[:, :, None]
-    mixed = (sure == 0) & (weight > 0.02)
-    return composite(np.where(mixed[:, :, None], near, photo).astype(np.float32), person)
+    masked = cv2.bitwise_and(photo, photo, mask=sure)
+    sums, counts = (
+        cv2.boxFilter(part, cv2.CV_32S, size, normalize=False) for part in (masked, sure)
+    )
+    result = np.where(sure[:, :, None] > 0, photo, np.uint8(255))
+    border = (person > 0) & (sure == 0)
+    near, weight = counts[border, None], person[border, None]
+    carried = np.where(near > 0, sums[border] / np.maximum(near, 1), photo[border])
+    result[border] = carried * weight + 255 * (1 - weight)
+    return result
 
 
 def outline(person: Field, unit: float) -> Field:

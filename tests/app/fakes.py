@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 from photo2cartoon.engine.engine import Engine
 from photo2cartoon.ground.options import Options
-from photo2cartoon.ground.settings import GENERATOR
+from photo2cartoon.ground.settings import LITE
 from photo2cartoon.ground.ticket import Ticket
 from photo2cartoon.pipeline.drawer import Drawer
 from photo2cartoon.pipeline.styles import Styles
@@ -53,7 +53,7 @@ class Stub:
     """A pipeline whose work is whatever a test wants."""
 
     batchers = ()
-    styles = Styles({GENERATOR: cast("Drawer", SimpleNamespace(model=load_manifest()[GENERATOR]))})
+    styles = Styles({LITE: cast("Drawer", SimpleNamespace(model=load_manifest()[LITE]))})
 
     def __init__(self, work: Any) -> None:
         self.cartoonize = work

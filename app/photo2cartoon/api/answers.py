@@ -3,13 +3,13 @@
 import io
 import re
 
-import mimeparse
 from fastapi.exceptions import RequestValidationError
 from PIL import Image
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from photo2cartoon.api.accept import best_match
 from photo2cartoon.ground.errors import (
     BodyTooLarge,
     InternalError,
@@ -34,11 +34,8 @@ def negotiate(request: Request, media_types: list[str]) -> str:
     Raises:
         NotAcceptable: the header allows none of them.
     """
-    try:
-        chosen: str = mimeparse.best_match(media_types, request.headers.get("accept", "*/*"))
-    except mimeparse.MimeTypeParseException as error:
-        raise NotAcceptable from error
-    if not chosen:
+    chosen = best_match(",".join(request.headers.getlist("accept")), media_types)
+    if chosen is None:
         raise NotAcceptable
     return chosen
 

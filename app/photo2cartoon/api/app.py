@@ -46,6 +46,7 @@ def create_app(
         title="photo2cartoon",
         summary="A portrait photo in, a cartoon of that person out",
         lifespan=lifespan,
+        redirect_slashes=False,  # the address that it sends to would be made of the caller's Host
         telemetry=telemetry(),
         middleware=[Middleware(kind) for kind in MIDDLEWARE],
     )

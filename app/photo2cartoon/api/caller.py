@@ -1,6 +1,7 @@
 """The caller: how long it waits for its answer, and whether it is still there."""
 
 import asyncio
+import re
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -10,6 +11,8 @@ from photo2cartoon.ground.errors import InvalidOption
 from photo2cartoon.ground.settings import Settings
 
 T = TypeVar("T")
+
+WHOLE_MS = re.compile(r"0*[1-9][0-9]{0,17}")  # a longer one could cost a long conversion
 
 
 def read_timeout(request: Request, settings: Settings) -> float:
@@ -21,9 +24,11 @@ def read_timeout(request: Request, settings: Settings) -> float:
     asked_ms = request.headers.get("x-request-timeout-ms")
     if asked_ms is None:
         return settings.deadline_ms / 1000
-    if not asked_ms.isdecimal() or int(asked_ms) < 1:
-        raise InvalidOption("X-Request-Timeout-Ms must be a whole number of ms above 0.")
-    return min(int(asked_ms), settings.max_deadline_ms) / 1000
+    if not WHOLE_MS.fullmatch(asked_ms):
+        raise InvalidOption(
+            "X-Request-Timeout-Ms must be a whole number of ms above 0, of 18 digits at most."
+        )
+    return min(int(asked_ms.lstrip("0")), settings.max_deadline_ms) / 1000
 
 
 async def unless_left(request: Request, work: Coroutine[Any, Any, T]) -> T:

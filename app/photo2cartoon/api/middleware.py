@@ -11,6 +11,7 @@ all others. The classes share `scope["state"]` with the routes, where it is `req
 Pure ASGI: Starlette's BaseHTTPMiddleware would hide a client's disconnect from the routes.
 """
 
+import asyncio
 import logging
 import re
 import time
@@ -21,7 +22,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from photo2cartoon.api.answers import problem_response
-from photo2cartoon.ground.errors import BodyTooLarge, InternalError, Problem
+from photo2cartoon.ground.errors import BodyTooLarge, Draining, InternalError, Problem
 from photo2cartoon.ground.ticket import Stage, Ticket
 from photo2cartoon.telemetry.metrics import CLIENT_LEFT, Metrics
 from photo2cartoon.telemetry.tracing import trace_headers, trace_id
@@ -80,13 +81,22 @@ class RequestLog(_Middleware):
         try:
             await self.app(scope, receive, send_noted)
         finally:
-            if "left_at" in scope["state"]:
+            state = scope["state"]
+            if refused := state.get("refused"):  # the connection has answered, and ended
+                status, state["problem"] = refused.status, refused.code
+                state.pop("left_at", None)
+            elif "left_at" in state:
                 status = CLIENT_LEFT
             seconds = time.perf_counter() - start
             # Never the raw path: it is the caller's text.
             route = getattr(scope.get("route"), "path", None)
-            _count(scope, route, status, seconds)
-            _write_line(scope, route, status, seconds)
+            note_request(scope, route, status, seconds)
+
+
+def note_request(scope: Scope, route: str | None, status: int, seconds: float) -> None:
+    """Count a request that is over, and write its log line."""
+    _count(scope, route, status, seconds)
+    _write_line(scope, route, status, seconds)
 
 
 def _count(scope: Scope, route: str | None, status: int, seconds: float) -> None:
@@ -174,11 +184,19 @@ class LastAnswer(_Middleware):
             await self.app(scope, receive, send_checked)
         except ClientDisconnect:
             state["left_at"] = state["ticket"].at if "ticket" in state else Stage.READ
-        except Exception:
-            log.exception("unexpected error", extra={"fields": {"request_id": state["request_id"]}})
+        except (Exception, asyncio.CancelledError) as error:
+            problem = _explain(error, state["request_id"])
             if started:
                 raise
-            await send_problem(InternalError())
+            await send_problem(problem)
+
+
+def _explain(error: BaseException, request_id: str) -> Problem:
+    """Return what to answer; log what is a bug. Uvicorn cancels work that outlasts the grace."""
+    if isinstance(error, asyncio.CancelledError):
+        return Draining(retry_after_s=1)
+    log.error("unexpected error", exc_info=error, extra={"fields": {"request_id": request_id}})
+    return InternalError()
 
 
 def _is_plain_413(message: Message) -> bool:

@@ -12,14 +12,15 @@ from types import FrameType
 import uvicorn
 
 from photo2cartoon.api.app import create_app
+from photo2cartoon.api.connection import KEEP_ALIVE_S, Connection
 from photo2cartoon.engine.engine import Engine
+from photo2cartoon.ground.errors import Draining
 from photo2cartoon.ground.settings import Settings
 from photo2cartoon.pipeline.opening import open_pipeline
 from photo2cartoon.telemetry.logs import configure_logs
 
 log = logging.getLogger("photo2cartoon.api.server")
 
-KEEP_ALIVE_S = 65  # longer than the usual proxy's 60 s, or the proxy meets closed connections
 LAST_JOBS_S = 5
 
 
@@ -40,6 +41,9 @@ def serve(settings: Settings) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        http=Connection,
+        ws="none",
+        limit_concurrency=settings.max_connections,
         timeout_keep_alive=KEEP_ALIVE_S,
         # What still waits after the grace is refused (below); what runs gets this much more time.
         timeout_graceful_shutdown=math.ceil(settings.grace_s) + LAST_JOBS_S,
@@ -87,7 +91,16 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         log.info("draining", extra={"fields": {"waiting": self._engine().lanes.waiting}})
-        asyncio.get_running_loop().call_later(self._settings.grace_s, self._engine().lanes.stop)
+        asyncio.get_running_loop().call_later(self._settings.grace_s, self._end_grace)
         await super().shutdown(sockets)
         if self.force_exit:  # uvicorn then skips the end of the lifespan
             self._engine().lanes.close(timeout_s=0)
+        else:
+            self._captured_signals.clear()  # uvicorn would raise them again, and not exit with 0
+
+    def _end_grace(self) -> None:
+        """Answer what still waits, and what is still being sent, as `draining`."""
+        self._engine().lanes.stop()
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, Connection):
+                connection.end_upload(Draining(retry_after_s=1))

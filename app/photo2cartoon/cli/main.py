@@ -3,6 +3,7 @@
 import typer
 
 from photo2cartoon.cli import models as model_files
+from photo2cartoon.cli.compare import compare
 from photo2cartoon.cli.doctor import main as examine_and_show
 from photo2cartoon.cli.photos import bulk, run
 from photo2cartoon.cli.terminal import read_settings, told_in_one_line
@@ -47,6 +48,7 @@ commands.command(
 )(train)
 commands.command()(convert)
 commands.command()(evaluate)
+commands.command()(compare)
 commands.add_typer(model_files.commands, name="models")
 
 

@@ -16,6 +16,7 @@
     ├── NoSuchFace                 422   no_such_face
     ├── FaceTooSmall               422   face_too_small
     ├── InvalidOption              422   invalid_option
+    ├── HeadTooLarge               431   head_too_large
     ├── InternalError              500   internal_error
     ├── UnusableOutput             500   unusable_output
     ├── Overloaded                 503   overloaded
@@ -175,6 +176,13 @@ class InvalidOption(Problem):
     code = "invalid_option"
     title = "Invalid option"
     default_detail = "An option has an invalid value."
+
+
+class HeadTooLarge(Problem):
+    status = 431
+    code = "head_too_large"
+    title = "Request head too large"
+    default_detail = "The request's head has more bytes or lines than this service reads."
 
 
 class InternalError(Problem):

@@ -10,8 +10,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from photo2cartoon.ground.numbers import read_number
 
 PREFIX = "P2C_"
-GENERATOR = "photo2cartoon-lite"  # the manifest's generator for CPUs
-STYLES = (Path("comic"), Path(GENERATOR))  # those that one core draws in a tenth of a second
+GENERATOR, LITE = "comic", "photo2cartoon-lite"
+STYLES = (Path(GENERATOR), Path(LITE))  # those that one core draws in about a tenth of a second
 
 
 def _read_list(value: Any) -> Any:
@@ -82,6 +82,9 @@ class Settings(BaseSettings):
     max_buffered_bytes: int = Field(
         256_000_000, ge=1_000, description="Most bytes of all bodies at hand; more are refused."
     )
+    max_connections: int = Field(
+        1_000, ge=1, description="Most connections; one more ends an idle one, else it is 503."
+    )
     upload_timeout_s: float = Field(
         60, gt=0, description="How long a body may take to arrive, s; longer is ended with 408."
     )
@@ -100,7 +103,7 @@ class Settings(BaseSettings):
     )
     styles: Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_read_list)] = Field(
         STYLES,
-        description="Further styles, by commas: names in the manifest, files, or folders of files.",
+        description="Further styles, by commas: names, files, or folders of files.",
     )
     matte_model: Path | None = Field(
         None, description="A matte network (ONNX) in place of the embedded one (docs/method.md)."

@@ -7,9 +7,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from photo2cartoon.ground.errors import InvalidOption
 from photo2cartoon.ground.formats import OutputFormat
 
 DEFAULT_QUALITY = 92
+MAX_SIDE = {"webp": 16_383, "jpeg": 65_500}  # px; what their libraries write
 
 
 def encode_image(
@@ -23,8 +25,12 @@ def encode_image(
         quality: 1 (smallest file) to 100 (best picture) for JPEG and WebP; PNG is lossless.
 
     Raises:
+        InvalidOption: the format cannot hold a picture that large.
         RuntimeError: OpenCV refuses the image.
     """
+    most = MAX_SIDE.get(output_format)
+    if most and max(image.shape[:2]) > most:
+        raise InvalidOption(f"format={output_format} holds at most {most} px a side: try png.")
     flag = {"jpeg": cv2.IMWRITE_JPEG_QUALITY, "webp": cv2.IMWRITE_WEBP_QUALITY}.get(output_format)
     # PNG gets no parameters: naming a level would switch off OpenCV's fast strategy.
     parameters = [] if flag is None else [flag, quality or DEFAULT_QUALITY]

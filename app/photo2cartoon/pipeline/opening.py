@@ -101,11 +101,14 @@ def open_detector(settings: Settings, manifest: dict[str, Model], device: Device
     pack = read_pack(settings.insightface_pack)
     fields = {"backend": "insightface", "pack": str(pack.folder), "models": pack.digests}
     log.info("detector", extra={"fields": fields})
-    # insightface wants sessions of ONNX Runtime. SCRFD takes two sizes, and is not worth minutes of
-    # building engines.
-    device = replace(device, provider="cuda", cuda_graphs=False) if device.on_gpu else CPU
+    device = without_fixed_shapes(device) if device.on_gpu else CPU  # sessions of ONNX Runtime
     landmarks = Landmarks106(pack.landmarks, device) if pack.landmarks else None
     return FaceDetector(ScrfdFinder(pack.detector, device), mesh, landmarks)
+
+
+def without_fixed_shapes(device: Device) -> Device:
+    """Return `device` for a network whose sizes are free: engines and CUDA graphs fix them."""
+    return replace(device, provider="cuda", cuda_graphs=False) if device.on_gpu else device
 
 
 def open_styles(settings: Settings, manifest: dict[str, Model], device: Device) -> Styles:
@@ -116,6 +119,8 @@ def open_styles(settings: Settings, manifest: dict[str, Model], device: Device) 
     """
     matte = load_model(settings.matte_model) if settings.matte_model else manifest["selfie"]
     largest = settings.max_batch or (GPU_BATCH if device.on_gpu else 1)
+
+    any_size = without_fixed_shapes(device)
 
     def shared(network: Network) -> Network:
         if largest == 1 and not device.on_gpu:
@@ -134,7 +139,8 @@ def open_styles(settings: Settings, manifest: dict[str, Model], device: Device) 
             except NotFusable as reason:
                 fields = {"style": generator.name, "why": str(reason)}
                 log.warning("in stages", extra={"fields": fields})
-        return StagedDrawer(matte_network(), shared(open_network(generator, device, largest)))
+        where = any_size if generator.takes_any_size else device
+        return StagedDrawer(matte_network(), shared(open_network(generator, where, largest)))
 
     models = find_styles(manifest, (settings.generator, *settings.styles))
     return Styles({model.name: open_drawer(model) for model in models})

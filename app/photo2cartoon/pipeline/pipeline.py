@@ -29,6 +29,7 @@ from photo2cartoon_models.preprocess import composite, to_tensor
 log = logging.getLogger("photo2cartoon.pipeline.pipeline")
 
 DETECTION_LONG_SIDE = 1280  # px; the detectors shrink the photo to 384 px anyway
+SCENE_FACE_PX = 16  # smallest face that is drawn in a scene, px of its longer side
 WHOLE_SIDE = 2048  # px: of a photo that is drawn whole
 WHOLE_PIXELS = 2048 * 1536  # that is then drawn in 3.5 s on one core and takes 500 MiB
 LEAST_SIDE = 32  # px
@@ -130,8 +131,11 @@ class Pipeline:
         """
         drawer = self.styles.drawer(options)
         if options.compose == "whole":
-            return [drawer.draw_whole(self.find_whole(photo, ticket), ticket)]
+            image = self.find_whole(photo, ticket)
+            ticket.facts["style"] = drawer.model.name
+            return [drawer.draw_whole(image, ticket)]
         image, cuts = self.find(photo, options, ticket)
+        ticket.facts["style"] = drawer.model.name
         drawings = [drawer.draw(image, cut, ticket, options.colours) for cut in cuts]
         with ticket.stage(Stage.COMPOSE):
             return finish(image, cuts, drawings, options)
@@ -198,7 +202,7 @@ class Pipeline:
             factor = max(size / side for size, side in zip(sizes, sides, strict=True))
             image, faces = self._decode_finer(photo, decoded, faces, factor)
         with ticket.stage(Stage.ALIGN):
-            return image, self._cut_faces(image, faces, sizes, every=options.faces == "all")
+            return image, self._cut_faces(image, faces, sizes, options)
 
     def _size(self, options: Options, side: float) -> int:
         """Return at how many pixels to draw a face whose square has `side` px in the file."""
@@ -208,28 +212,25 @@ class Pipeline:
         return portrait_size(model, side, options.size)
 
     def _cut_faces(
-        self, image: Image, faces: list[Face], sizes: list[int], *, every: bool
+        self, image: Image, faces: list[Face], sizes: list[int], options: Options
     ) -> list[Cut]:
         """Cut out each face at its size, px.
 
-        Of `every` face, those too small are left out: a passer-by must not cost the others theirs.
+        Of all faces, those too small are left out: a passer-by must not cost the others theirs. A
+        scene shows a head no larger than it is, so smaller ones will do.
         """
+        scene, every = options.compose == "scene", options.faces == "all"
+        least = min(self.min_face_px, SCENE_FACE_PX) if scene else self.min_face_px
         cuts = []
         for face, size in zip(faces, sizes, strict=True):
             try:
-                cuts.append(self._cut_face(image, face, size))
+                cuts.append(_cut_face(image, face, size, least))
             except FaceTooSmall:
                 if not every:
                     raise
         if not cuts:
             raise FaceTooSmall
         return cuts
-
-    def _cut_face(self, image: Image, face: Face, size: int) -> Cut:
-        """Align and crop one face of `image` `(H, W, 3)` uint8 RGB at `size` px."""
-        photo_size = (image.shape[1], image.shape[0])
-        alignment = estimate_alignment(face, photo_size, self.min_face_px)
-        return Cut(crop_face(image, alignment, size), alignment)
 
     def _decode_finer(
         self, photo: bytes, decoded: DecodedPhoto, faces: list[Face], factor: float
@@ -255,6 +256,17 @@ class Pipeline:
         """End the batchers' threads."""
         for batcher in self.batchers:
             batcher.close()
+
+
+def _cut_face(image: Image, face: Face, size: int, least: int) -> Cut:
+    """Align and crop one face of `image` `(H, W, 3)` uint8 RGB at `size` px.
+
+    Raises:
+        FaceTooSmall: its longer side is less than `least` px.
+    """
+    photo_size = (image.shape[1], image.shape[0])
+    alignment = estimate_alignment(face, photo_size, least)
+    return Cut(crop_face(image, alignment, size), alignment)
 
 
 def finish(image: Image, cuts: list[Cut], drawings: list[Drawing], options: Options) -> list[Image]:

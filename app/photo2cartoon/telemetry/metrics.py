@@ -94,6 +94,9 @@ class Metrics:
             ("scale",),
             registry=self.registry,
         )
+        self._styles = Counter(
+            "p2c_styles", "Photos by the style that draws them.", ("style",), registry=self.registry
+        )
         self.faces = Histogram(
             "p2c_faces", "Faces found in a photo.", buckets=FACE_BUCKETS, registry=self.registry
         )
@@ -139,17 +142,21 @@ class Metrics:
         self._cancelled[at].inc()
 
     def photo(self, ticket: Ticket) -> None:
-        """Count what the ticket of a photo says: times of the stages, faces, scale of decoding."""
+        """Count what the ticket of a photo says: times of the stages, faces, scale, style."""
         for stage, seconds in ticket.seconds.items():
             self._stages[stage].observe(seconds)
         if (faces := ticket.facts.get("faces")) is not None:
-            self.faces.observe(faces)
-        if child := self._scales.get(ticket.facts.get("scale", 0)):
+            self.faces.observe(int(faces))
+        if child := self._scales.get(int(ticket.facts.get("scale", 0))):
             child.inc()
+        if style := ticket.facts.get("style"):
+            self._styles.labels(style).inc()  # settled, so one of those that are loaded
 
     def watch(self, engine: Engine) -> None:
         """Report the state of `engine` from now on."""
         self.registry.register(EngineCollector(engine))
+        for style in engine.pipeline.styles.drawers:
+            self._styles.labels(style)
 
     async def watch_loop(self) -> None:
         """Measure the lag of the event loop until cancelled."""

@@ -7,15 +7,18 @@ was found by experiment with paddlepaddle 3.3.1.
 
 import io
 import pickle
+import re
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from photo2cartoon_models.readers.weights_error import WeightsError
 
 NAMES_TABLE = "StructuredToParameterName@@"  # beside the arrays of a flat file: name -> inner name
+NUMBER = re.compile(r"[fiub][1248]")
 SPLIT_TABLE = "UnpackBigParamInfor@@"  # arrays over 1 GiB, cut in pieces (protocol 2 and 3)
 
 
@@ -23,18 +26,52 @@ class _ArrayType:
     """Stands for `numpy.ndarray`, which a file names only to have `_new_array` called with it."""
 
 
-def _new_array(kind: type, _shape: tuple[int, ...], _dtype: bytes) -> Any:
-    """An empty array, to be filled by the state that follows in the file."""
+class _Dtype:
+    """Stands for a `numpy.dtype` of plain numbers; numpy's own believes any state it is given.
+
+    Attributes:
+        dtype: the real one, once the file has told the order of its bytes.
+    """
+
+    def __init__(self, code: str, *_flags: bool) -> None:
+        if not isinstance(code, str) or not NUMBER.fullmatch(code):
+            raise WeightsError(f"the file holds an array of {code!r}, not of numbers")
+        self._code = code
+        self.dtype = np.dtype(code)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        """Take the order of bytes from numpy's state, whose other members must be the usual."""
+        _version, order, *others = state
+        if order not in ("<", ">", "|") or tuple(others) != (None, None, None, -1, -1, 0):
+            raise WeightsError("the file holds an array of unusual numbers")
+        self.dtype = np.dtype(order + self._code)
+
+
+class _Array:
+    """Stands for an array until all of the file is read.
+
+    Attributes:
+        array: the real one, once the file has told its content.
+    """
+
+    array: NDArray[Any] | None = None
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        """Make the array of numpy's state: version, shape, dtype, order of axes, content."""
+        _version, shape, dtype, columns_first, content = state
+        if isinstance(content, str):  # protocol 0 and 1
+            content = content.encode("latin1")
+        if not isinstance(dtype, _Dtype) or not isinstance(content, bytes):
+            raise WeightsError("the file holds an array without numbers")
+        flat = np.frombuffer(bytearray(content), dtype.dtype)
+        self.array = flat.reshape(shape, order="F" if columns_first else "C")
+
+
+def _new_array(kind: type, _shape: tuple[int, ...], _dtype: bytes) -> _Array:
+    """Begin an array, which the state that follows in the file completes."""
     if kind is not _ArrayType:
         raise WeightsError("the file builds something else than arrays")
-    return np.ndarray.__new__(np.ndarray, (0,), np.int8)
-
-
-def _dtype(code: str, *_flags: bool) -> np.dtype[Any]:
-    """The element type of an array: plain numbers only, objects and records are refused."""
-    if not isinstance(code, str) or code[:1] not in ("f", "i", "u", "b"):
-        raise WeightsError(f"the file holds an array of {code!r}, not of numbers")
-    return np.dtype(code)
+    return _Array()
 
 
 def _encode(text: str, encoding: str) -> bytes:
@@ -46,7 +83,7 @@ def _encode(text: str, encoding: str) -> bytes:
 
 ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
     ("numpy", "ndarray"): _ArrayType,
-    ("numpy", "dtype"): _dtype,
+    ("numpy", "dtype"): _Dtype,
     ("numpy.core.multiarray", "_reconstruct"): _new_array,
     ("numpy._core.multiarray", "_reconstruct"): _new_array,  # numpy 2
     ("_codecs", "encode"): _encode,
@@ -92,10 +129,19 @@ def _without_tables(entries: dict[Any, Any]) -> dict[str, Any]:
     if SPLIT_TABLE in entries:
         raise WeightsError("arrays cut in pieces (over 1 GiB) are not supported")
     result = {}
-    for name, value in entries.items():
+    for name, value in dict.items(entries):  # the file may have given its own `items`
         if name == NAMES_TABLE:
             continue
         if isinstance(value, tuple) and len(value) == 2:
             value = value[1]
-        result[str(name)] = _without_tables(value) if isinstance(value, dict) else value
+        result[str(name)] = _plain(value)
     return result
+
+
+def _plain(value: Any) -> Any:
+    """Return what a file's value stands for: an array, a dictionary of them, or itself."""
+    if isinstance(value, _Array):
+        if value.array is None:
+            raise WeightsError("the file holds an array without content")
+        return value.array
+    return _without_tables(value) if isinstance(value, dict) else value

@@ -90,6 +90,12 @@ def test_unknown_addresses_and_methods(client: TestClient) -> None:
     assert response.headers["allow"] == "POST"
 
 
+def test_an_address_with_a_slash_at_its_end_is_not_redirected(client: TestClient) -> None:
+    # A redirection would name the host that the caller claims this to be.
+    for address in ("/livez/", "/cartoonize/"):
+        assert_problem(client.get(address, follow_redirects=False), 404, "not_found")
+
+
 def test_nothing_of_the_input_is_echoed(client: TestClient) -> None:
     secret = "s3cr3t"
     answers = [

@@ -54,6 +54,38 @@ def test_bad_input_is_named(
     assert_problem(client.post("/cartoonize", **request_), status, code)
 
 
+@pytest.mark.parametrize("charset", ["undefined", "punycode", "idna", "rot13", "none"])
+def test_a_charset_of_the_callers_is_no_bug(client: TestClient, photo: bytes, charset: str) -> None:
+    form = (
+        b'--b\r\nContent-Disposition: form-data; name="faces"\r\n\r\na-\xff..\r\n'
+        b'--b\r\nContent-Disposition: form-data; name="photo"; filename="a"\r\n\r\n'
+    )
+    headers = {"content-type": f"multipart/form-data; boundary=b; charset={charset}"}
+    body = form + photo + b"\r\n--b--\r\n"
+    response = client.post("/cartoonize", content=body, headers=headers)
+    assert response.status_code in (400, 422)
+    assert_problem(response, response.status_code, response.json()["code"])
+
+
+@pytest.mark.parametrize("headers", [{}, PNG, {"content-type": "application/json"}])
+def test_a_batch_must_be_a_form(client: TestClient, headers: dict[str, str]) -> None:
+    response = client.post("/cartoonize/batch", content=b"x", headers=headers)
+    assert_problem(response, 400, "malformed_request")
+
+
+@pytest.mark.parametrize("query", ["", "?faces=0"])
+def test_an_option_twice_in_a_form_is_named(client: TestClient, photo: bytes, query: str) -> None:
+    data = {"faces": ["0", "0"] if not query else "0"}
+    response = client.post(f"/cartoonize{query}", **upload(photo), data=data)
+    problem = assert_problem(response, 422, "invalid_option")
+    assert problem["detail"] == "An option is given twice."
+
+
+def test_a_length_of_many_digits_is_no_bug(client: TestClient, photo: bytes) -> None:
+    headers = {**PNG, "content-length": "0" * 5_000 + str(len(photo))}
+    assert client.post("/cartoonize", content=photo, headers=headers).status_code == 200
+
+
 @pytest.mark.parametrize("query", ["format=gif", "format=", "colour=red", "format=png&format=png"])
 def test_a_bad_option_is_named(client: TestClient, photo: bytes, query: str) -> None:
     response = client.post(f"/cartoonize?{query}", content=photo, headers=PNG)

@@ -1,7 +1,9 @@
 """What surrounds every request: its id, its log line, its headers, the last answer."""
 
+import asyncio
 import json
 import logging
+import warnings
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,6 +25,20 @@ def test_the_request_id_is_the_callers_where_it_is_plain(client: TestClient) -> 
         assert (response.headers["x-request-id"] == given) is kept
     ids = {client.get("/livez").headers["x-request-id"] for _ in range(5)}
     assert len(ids) == 5
+
+
+def test_work_that_outlasts_the_grace_is_answered(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def cancelled(*_: Any) -> None:  # what uvicorn does to it at the end of the grace
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr("photo2cartoon.api.routes.unless_left", cancelled)
+    with warnings.catch_warnings():  # the work itself is never awaited
+        warnings.simplefilter("ignore", RuntimeWarning)
+        response = client.post("/cartoonize", content=picture(), headers=PNG)
+    assert_problem(response, 503, "draining")
+    assert response.headers["retry-after"] == "1"
 
 
 def test_a_bug_is_answered_without_internals(

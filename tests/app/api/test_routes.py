@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 
 from photo2cartoon.api.app import create_app
 from photo2cartoon.ground.options import Options, parse_options
-from photo2cartoon.ground.settings import Settings
+from photo2cartoon.ground.settings import LITE, Settings
 from photo2cartoon.pipeline.drawer import StagedDrawer
 from photo2cartoon.pipeline.pipeline import Pipeline
 from tests.app.fakes import PNG, Stub, assert_problem, engine_of, picture, upload
@@ -89,7 +89,7 @@ def test_openapi_names_every_answer_and_option(client: TestClient) -> None:
     body = operation["requestBody"]["content"]
     assert set(body) == {"multipart/form-data", "image/*"}
     assert set(operation["responses"]) == {
-        "200", "304", "400", "406", "408", "413", "415", "422", "500", "503", "504"
+        "200", "304", "400", "406", "408", "413", "415", "422", "431", "500", "503", "504"
     }  # fmt: skip
     assert set(operation["responses"]["200"]["content"]) == {
         "image/png",
@@ -110,6 +110,9 @@ def test_openapi_names_every_answer_and_option(client: TestClient) -> None:
         ("background=transparent", "RGBA", (256, 256)),
         ("background=%23ff8800", "RGB", (256, 256)),
         ("compose=scene&faces=all", "RGB", (512, 512)),
+        ("style=comic", "RGB", (256, 256)),
+        ("style=comic&compose=whole", "RGB", (512, 512)),
+        ("size=512&background=transparent", "RGBA", (256, 256)),
     ],
 )
 def test_options_over_http_do_what_they_do_in_python(
@@ -124,10 +127,38 @@ def test_options_over_http_do_what_they_do_in_python(
     assert response.status_code == 200
     with Image.open(io.BytesIO(response.content)) as image:
         assert (image.mode, image.size) == (mode, size)
+    assert response.headers["x-picture-size"] == f"{size[0]}x{size[1]}"
+    assert response.headers["x-style"] == ("comic" if "comic" in query else LITE)
     given = dict(pair.split("=") for pair in query.replace("%23", "#").split("&"))
     assert pipeline.cartoonize(photo, parse_options(given)) == [response.content]
     form = client.post("/cartoonize", **upload(photo), data=given)
     assert form.content == response.content
+
+
+def test_styles_are_listed_and_each_can_be_asked_for(client: TestClient, photo: bytes) -> None:
+    styles = client.get("/v1/styles").json()["styles"]
+    assert [style["name"] for style in styles] == [LITE, "comic"]
+    assert [style["default"] for style in styles] == [True, False]
+    digests = client.get("/readyz").json()["models"]
+    for style in styles:
+        assert style["digest"] == digests[style["name"]]
+        for compose in style["compose"]:
+            query = f"style={style['name']}&compose={compose}"
+            answer = client.post(f"/cartoonize?{query}", content=photo, headers=PNG)
+            assert answer.status_code == 200
+            assert answer.headers["x-style"] == style["name"]
+    assert "research" not in styles[1]["licence"].lower()
+
+
+def test_the_default_style_by_its_name_is_the_same_picture(
+    client: TestClient, photo: bytes
+) -> None:
+    answers = [
+        client.post(f"/cartoonize{query}", content=photo, headers=PNG)
+        for query in ("", f"?style={LITE}")
+    ]
+    assert answers[0].headers["etag"] == answers[1].headers["etag"]
+    assert answers[0].content == answers[1].content
 
 
 def test_a_face_that_is_not_there(client: TestClient, photo: bytes) -> None:

@@ -15,7 +15,7 @@ from photo2cartoon.cli import doctor
 from photo2cartoon.cli.doctor import examine
 from photo2cartoon.cli.main import commands
 from photo2cartoon.ground.machine import MIB, memory_limit, total_memory, who_listens
-from photo2cartoon.ground.settings import GENERATOR
+from photo2cartoon.ground.settings import LITE
 from photo2cartoon.runtime import checks as runtime
 from photo2cartoon_models.manifest import load_manifest
 from tests.packs import write_detector
@@ -95,7 +95,7 @@ def test_a_model_that_changed_and_one_that_is_missing(
 ) -> None:
     manifest = load_manifest()
     manifest["selfie"] = replace(manifest["selfie"], sha256="0" * 64)
-    manifest[GENERATOR] = replace(manifest[GENERATOR], path=tmp_path / "gone.onnx")
+    manifest[LITE] = replace(manifest[LITE], path=tmp_path / "gone.onnx")
     monkeypatch.setattr(doctor, "load_manifest", lambda: manifest)
     report = examine()
     what = [finding.what for finding in report.findings]
@@ -110,13 +110,13 @@ def test_a_model_that_changed_and_one_that_is_missing(
 
 def test_own_models(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     own = tmp_path / "mine.onnx"
-    own.write_bytes(load_manifest()[GENERATOR].path.read_bytes())
+    own.write_bytes(load_manifest()[LITE].path.read_bytes())
     monkeypatch.setenv("P2C_GENERATOR", str(own))
     report = examine()
     assert report.findings == []
     rows = dict(report.rows)
     assert rows["P2C_GENERATOR"].endswith("the manifest does not know it")
-    assert rows[GENERATOR].endswith("not used")
+    assert rows[LITE].endswith("not used")
     own.unlink()
     assert "generator: cannot read" in found()
 

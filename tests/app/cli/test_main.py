@@ -97,3 +97,18 @@ def test_an_output_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     assert code == 1
     assert "in the way" not in output
     assert str(tmp_path / "file") in output
+
+
+def test_a_style_and_a_size_by_name(tmp_path: Path) -> None:
+    code, _ = run(PHOTO, "-o", tmp_path / "whole.png", "--style", "comic", "--compose", "whole")
+    assert code == 0
+    with Image.open(tmp_path / "whole.png") as image:
+        assert image.size == (512, 512)
+    code, _ = run(PHOTO, "-o", tmp_path / "small.png", "--size", "1024")
+    assert code == 0
+    with Image.open(tmp_path / "small.png") as image:
+        assert image.size == (256, 256)  # the photo has no more
+    code, output = run(PHOTO, "-o", tmp_path / "no.png", "--style", "oil")
+    assert code == 2
+    assert "style must be one of: photo2cartoon-lite, comic." in " ".join(output.split())
+    assert not (tmp_path / "no.png").exists()

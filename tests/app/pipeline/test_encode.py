@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from photo2cartoon.ground.errors import InvalidOption
 from photo2cartoon.ground.formats import OutputFormat
 from photo2cartoon.pipeline.decode import decode_image
 from photo2cartoon.pipeline.encode import encode_image
@@ -56,3 +57,13 @@ def test_a_failing_encoder_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cv2, "imencode", lambda *_: (False, None))
     with pytest.raises(RuntimeError, match="png"):
         encode_image(np.zeros((4, 4, 3), np.uint8), "png")
+
+
+@pytest.mark.parametrize(("output_format", "most"), [("webp", 16_383), ("jpeg", 65_500)])
+def test_a_picture_that_the_format_cannot_hold_is_named(
+    output_format: OutputFormat, most: int
+) -> None:
+    for shape in ((1, most + 1, 3), (most + 1, 1, 3)):
+        with pytest.raises(InvalidOption, match=f"{most} px"):
+            encode_image(np.zeros(shape, np.uint8), output_format)
+    assert encode_image(np.zeros((1, most, 3), np.uint8), output_format)

@@ -1,0 +1,283 @@
+"""Connections: bounds in bytes, lines and seconds for what stands before the application.
+
+    head      at most 32 KiB and 100 lines (431), within 10 s of its first byte (408)
+    requests  one at a time: what is sent ahead waits, and is not read beyond 64 KiB
+    answer    must be taken at 4 KB/s or more, or the connection ends
+    idle      ends after 65 s, and earlier where a new caller needs the place
+    number    at most `P2C_MAX_CONNECTIONS`; one more is 503 while all of them work
+
+uvicorn's protocol, on which this one is built, has none of these bounds but the 65 s. What cannot
+be answered by the application has the same form as its answers, and is logged and counted alike.
+"""
+
+import asyncio
+import uuid
+from enum import Enum, auto
+from typing import Any, Final
+
+from httptools import HttpParserError, HttpParserUpgrade
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from photo2cartoon.api.answers import problem_response
+from photo2cartoon.api.middleware import note_request
+from photo2cartoon.ground.errors import (
+    HeadTooLarge,
+    MalformedRequest,
+    Overloaded,
+    Problem,
+    UploadTimeout,
+)
+
+MAX_HEAD_BYTES: Final = 32_768
+MAX_HEAD_LINES: Final = 100
+MAX_AHEAD_BYTES: Final = 65_536
+PIECE_BYTES: Final = 16_384  # what the parser is given at a time
+HEAD_TIMEOUT_S: Final = 10
+KEEP_ALIVE_S: Final = (
+    65  # longer than the usual proxy's 60 s, or the proxy meets closed connections
+)
+LINGER_S: Final = 2  # a connection closed while its caller still sends would lose the answer
+ANSWER_CHECK_S: Final = 15
+ANSWER_CHECK_BYTES: Final = 4_000 * ANSWER_CHECK_S
+
+
+class _Part(Enum):
+    """What of a request comes next."""
+
+    START = auto()
+    HEAD = auto()
+    BODY = auto()
+
+
+class Connection(HttpToolsProtocol):
+    """One caller's connection. `uvicorn.Config.limit_concurrency` says how many there may be."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.max_connections = self.limit_concurrency
+        self.limit_concurrency = None  # uvicorn's own answer to it is plain text
+        self._part = _Part.START
+        self._since = self.loop.time()  # when the connection came to be idle
+        self._head_bytes = self._head_lines = 0
+        self._body_left = 0  # bytes of a body of declared length that are still to come
+        self._untold = 0  # bytes that the parser has taken and said nothing of
+        self._ahead = bytearray()  # not given to the parser yet
+        self._holding = False
+        self._too_large = False
+        self._refused = False
+        self._answer_check: asyncio.TimerHandle | None = None
+
+    # From the transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)  # type: ignore[arg-type]
+        self._end_after(KEEP_ALIVE_S)
+        if self.max_connections and len(self.connections) > self.max_connections:
+            self._make_room()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._ahead.clear()
+        self._unset_keepalive_if_required()
+        if self._answer_check:
+            self._answer_check.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
+        self._ahead += data
+        self._parse()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._answer_check = self.loop.call_later(
+            ANSWER_CHECK_S, self._check_answer, self.transport.get_write_buffer_size()
+        )
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._answer_check:
+            self._answer_check.cancel()
+
+    # From the parser
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._part = _Part.HEAD
+        self._head_bytes = self._head_lines = self._body_left = self._untold = 0
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_later(HEAD_TIMEOUT_S, self._end_late_head)
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        self._count(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count(len(name) + len(value) + 4, lines=1)  # 4: colon, space, line end
+        super().on_header(name, value)
+        if name.lower() == b"content-length":
+            self._body_left = int(value.strip().lstrip(b"0") or b"0")
+
+    def on_headers_complete(self) -> None:
+        self._part = _Part.BODY
+        self._unset_keepalive_if_required()
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        super().on_body(body)
+        self._body_left = max(0, self._body_left - len(body))
+        self._untold = 0
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._part = _Part.START
+        self._untold = 0
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()  # ends the connection KEEP_ALIVE_S later
+        self._since = self.loop.time()
+        if self.transport.is_closing():
+            self._end_after(KEEP_ALIVE_S)  # nobody waits longer for the last bytes to be taken
+            return
+        if self._holding:
+            self._holding = False
+            self.transport.resume_reading()
+        self._parse()
+
+    # From the server
+
+    def end_upload(self, problem: Problem) -> None:
+        """Answer a request whose body has not arrived in full with `problem`."""
+        if self._part is _Part.BODY and self._answering:
+            self._refuse(problem)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """End a connection that has been idle for long, or whose last bytes nobody takes."""
+        if self.transport.is_closing() or self.transport.get_write_buffer_size():
+            self.transport.abort()
+        else:
+            self.transport.close()
+
+    @property
+    def _answering(self) -> bool:
+        """Whether a request is with the application."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _parse(self) -> None:
+        """Give the parser what has come, up to the end of a request that is to be answered."""
+        while self._ahead and not self._refused and not self._is_full():
+            piece = self._take_piece()
+            self._untold += len(piece)
+            try:
+                self.parser.feed_data(piece)
+            except HttpParserUpgrade:  # answered as if nothing had been asked; the rest is theirs
+                self.cycle.keep_alive = False
+                self._ahead.clear()
+            except HttpParserError:
+                too_large = self._too_large
+                self._refuse(HeadTooLarge() if too_large else MalformedRequest("No valid HTTP."))
+            else:
+                if self._untold > MAX_HEAD_BYTES:
+                    self._refuse(HeadTooLarge())
+        if len(self._ahead) > MAX_AHEAD_BYTES and not self._holding:
+            self._holding = True  # `flow` does not know, so that the application cannot resume it
+            self.transport.pause_reading()
+
+    def _is_full(self) -> bool:
+        return self._part is _Part.START and self._answering
+
+    def _take_piece(self) -> bytes:
+        """Take bytes that belong to one request, as far as that can be seen.
+
+        A head, and what has chunks, ends with an empty line; where that lies across two pieces,
+        uvicorn's own queue takes the second request.
+        """
+        if self._part is _Part.BODY and self._body_left:
+            size = self._body_left
+        else:
+            end = self._ahead.find(b"\r\n\r\n", 0, PIECE_BYTES)
+            size = PIECE_BYTES if end < 0 else end + 4
+        piece = bytes(self._ahead[:size])
+        del self._ahead[:size]
+        return piece
+
+    def _count(self, size: int, lines: int = 0) -> None:
+        """Count a part of the head, or of the lines after the last chunk."""
+        self._untold = 0
+        self._head_bytes += size
+        self._head_lines += lines
+        if self._head_bytes > MAX_HEAD_BYTES or self._head_lines > MAX_HEAD_LINES:
+            self._too_large = True
+            raise ValueError  # ends the parser's work
+
+    def _end_after(self, seconds: float) -> None:
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_later(
+            seconds, self.timeout_keep_alive_handler
+        )
+
+    def _end_late_head(self) -> None:
+        if not self._answering:  # else it came ahead, and its time has not begun
+            self._refuse(UploadTimeout("The request's head did not arrive within 10 seconds."))
+
+    def _check_answer(self, before: int) -> None:
+        """End the connection unless its caller has taken enough of the answer since the last."""
+        left = self.transport.get_write_buffer_size()
+        if before - left < ANSWER_CHECK_BYTES:
+            self.transport.abort()
+        else:
+            self._answer_check = self.loop.call_later(ANSWER_CHECK_S, self._check_answer, left)
+
+    def _make_room(self) -> None:
+        """End the connection that has been idle longest; refuse this one where none is idle."""
+        idle = [
+            other
+            for other in self.connections
+            if isinstance(other, Connection)
+            and other is not self
+            and not other._answering
+            and not other.transport.is_closing()
+        ]
+        if idle:
+            min(idle, key=lambda other: other._since).transport.abort()
+        else:
+            self._refuse(Overloaded(retry_after_s=1))
+
+    def _refuse(self, problem: Problem) -> None:
+        """Answer with a problem and end the connection; the application learns that it ended."""
+        self._refused = True
+        self._ahead.clear()
+        if self._answering:
+            self.loop.call_soon(self._refuse_in_place, problem)  # once the application has begun
+            return
+        request_id = uuid.uuid4().hex
+        state = {"request_id": request_id, "problem": problem.code}
+        scope = {"method": None, "state": state, "app": self.config.app}
+        note_request(scope, None, problem.status, 0)
+        self._write_problem(problem, request_id)
+
+    def _refuse_in_place(self, problem: Problem) -> None:
+        """Answer in place of the application, which logs and counts `problem` as its own."""
+        state = self.cycle.scope["state"]
+        if self._answering and not self.cycle.response_started and "request_id" in state:
+            state["refused"] = problem
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+            self._write_problem(problem, state["request_id"])
+        else:
+            self.transport.close()
+
+    def _write_problem(self, problem: Problem, request_id: str) -> None:
+        response = problem_response(problem, request_id)
+        headers = [
+            *self.server_state.default_headers,
+            *response.raw_headers,
+            (b"x-request-id", request_id.encode()),
+            (b"connection", b"close"),
+        ]
+        lines = b"".join(b"%s: %s\r\n" % header for header in headers)
+        body = bytes(response.body)
+        self.transport.write(STATUS_LINE[response.status_code] + lines + b"\r\n" + body)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._end_after(LINGER_S)

@@ -1,0 +1,156 @@
+"""The bounds of connections, at a real server process."""
+
+import contextlib
+import json
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.server import Server, connect, read_answer, ready, wait_for
+
+LIVE = b"GET /livez HTTP/1.1\r\nHost: x\r\n"
+QUICK = """
+from photo2cartoon.api import connection
+connection.HEAD_TIMEOUT_S = 0.5
+connection.ANSWER_CHECK_S = 0.2
+from photo2cartoon.cli.main import main
+main()
+"""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with Server(program=QUICK, P2C_MAX_CONNECTIONS="20") as server:
+        yield server
+
+
+def ask(server: Server, raw: bytes) -> tuple[int, str]:
+    """Send bytes on a connection of their own; return the answer's status and problem code."""
+    with connect(server.url) as connection:
+        with contextlib.suppress(OSError):  # it may be refused before all of it is sent
+            connection.sendall(raw)
+        return _outcome(connection)
+
+
+def _outcome(connection: socket.socket) -> tuple[int, str]:
+    status, headers, body = read_answer(connection)
+    if status == 200:
+        return status, "ok"
+    assert headers["content-type"] == "application/problem+json"
+    assert headers["connection"] == "close"
+    document = json.loads(body)
+    assert (document["status"], document["request_id"]) == (status, headers["x-request-id"])
+    return status, document["code"]
+
+
+def _ended(connection: socket.socket, seconds: float = 10) -> bool:
+    """Whether the server ends a connection on which it owes nothing, within `seconds`."""
+    connection.settimeout(seconds)
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
+    except TimeoutError:
+        return False
+
+
+def _value(size: int) -> bytes:
+    """A head whose one long line makes it about `size` bytes."""
+    return LIVE + b"X-A: " + b"a" * (size - 60) + b"\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (_value(32_000), (200, "ok")),
+        (_value(33_000), (431, "head_too_large")),
+        (_value(5_000_000), (431, "head_too_large")),
+        (b"GET /" + b"a" * 5_000_000, (431, "head_too_large")),
+        (LIVE + b"X-A: b\r\n" * 99 + b"\r\n", (200, "ok")),
+        (LIVE + b"X-A: b\r\n" * 100 + b"\r\n", (431, "head_too_large")),
+        (b"\r\n" * 100_000, (431, "head_too_large")),
+        (b"nonsense\r\n\r\n", (400, "malformed_request")),
+        (LIVE + b"Content-Length: -1\r\n\r\n", (400, "malformed_request")),
+        (LIVE + b"Upgrade: websocket\r\nConnection: upgrade\r\n\r\nmore", (200, "ok")),
+    ],
+    ids=lambda raw: f"{len(raw)} bytes" if isinstance(raw, bytes) else None,
+)
+def test_heads_are_bounded(server: Server, raw: bytes, expected: tuple[int, str]) -> None:
+    assert ask(server, raw) == expected
+
+
+CHUNKED = b"POST /cartoonize HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b"zz\r\n", (400, "malformed_request")),
+        (b"1;" + b"e" * 100_000, (431, "head_too_large")),
+        (b"1\r\nx\r\n0\r\n" + b"X-A: b\r\n" * 101, (431, "head_too_large")),
+        (b"1\r\nx\r\n0\r\nX-A: " + b"a" * 100_000, (431, "head_too_large")),
+    ],
+    ids=["size", "extension", "trailers", "trailer"],
+)
+def test_chunks_are_bounded(server: Server, body: bytes, expected: tuple[int, str]) -> None:
+    name = f"chunked-{len(body)}"
+    with connect(server.url) as connection:
+        connection.sendall(CHUNKED + f"X-Request-ID: {name}\r\n\r\n".encode())
+        time.sleep(0.1)  # the application waits for the body by now
+        with contextlib.suppress(OSError):
+            connection.sendall(body)
+        assert _outcome(connection) == expected
+    wait_for(lambda: any(name in line for line in server.lines))
+    (line,) = (json.loads(line) for line in server.lines if name in line)
+    assert (line["route"], line["status"], line["code"]) == ("/cartoonize", *expected)
+
+
+def test_a_head_has_a_time_limit_and_an_idle_connection_a_longer_one(server: Server) -> None:
+    with connect(server.url) as idle, connect(server.url) as slow:
+        slow.sendall(LIVE)
+        assert _outcome(slow) == (408, "upload_timeout")
+        idle.sendall(LIVE + b"\r\n")
+        assert _outcome(idle) == (200, "ok")
+
+
+def test_requests_sent_ahead_are_answered_in_turn_and_not_hoarded(server: Server) -> None:
+    lone = (LIVE + b"\r\n") * 3
+    with connect(server.url) as connection:
+        connection.sendall(lone + b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n" + lone)
+        with connection.makefile("rb") as stream:
+            statuses = []
+            for _ in range(7):
+                statuses.append(int(stream.readline().split()[1]))
+                length = 0
+                while (line := stream.readline()) != b"\r\n":
+                    if line.lower().startswith(b"content-length"):
+                        length = int(line.split()[1])
+                stream.read(length)
+    assert statuses == [200, 200, 200, 404, 200, 200, 200]
+
+
+def test_what_nobody_reads_ends_the_connection(server: Server) -> None:
+    with connect(server.url) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(10)
+        asked = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 1_000_000
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            connection.sendall(asked)  # more than all buffers between the two hold together
+    assert ready(server.url)["status"] == "ready"
+
+
+def test_a_new_caller_takes_the_place_of_an_idle_one(server: Server) -> None:
+    with contextlib.ExitStack() as stack:
+        idle = [stack.enter_context(connect(server.url)) for _ in range(20)]
+        # Connections of the tests before may be idle for longer: they go first.
+        wait_for(lambda: ready(server.url)["status"] == "ready" and _ended(idle[0], 0.1))
+
+
+def test_where_all_connections_work_one_more_is_refused(server: Server) -> None:
+    upload = b"POST /cartoonize HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n"
+    with contextlib.ExitStack() as stack:
+        for _ in range(20):
+            stack.enter_context(connect(server.url)).sendall(upload)
+        wait_for(lambda: ask(server, LIVE + b"\r\n") == (503, "overloaded"))

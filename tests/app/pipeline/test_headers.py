@@ -1,0 +1,125 @@
+"""Files that ask for more than they are worth are refused before a decoder sees them."""
+
+import io
+import struct
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from photo2cartoon.ground.errors import Problem, TooManyPixels, UndecodableImage
+from photo2cartoon.pipeline import headers
+from photo2cartoon.pipeline.decode import decode_photo
+from photo2cartoon.pipeline.headers import MAX_SCANS, MAX_SEGMENTS, check_header
+
+MAX_PIXELS = 50_000_000
+
+
+def _file(format_name: str, **parameters: Any) -> bytes:
+    noise = np.random.default_rng(0).integers(0, 256, (96, 64, 3), np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(noise).save(buffer, format_name, **parameters)
+    return buffer.getvalue()
+
+
+def _segment(marker: int, content: bytes) -> bytes:
+    return struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content
+
+
+def _with_scans(count: int) -> bytes:
+    """A gray JPEG of 8 x 8 px: one scan of DC values, and `count` - 1 that refine nothing."""
+    tables = _segment(0xDB, bytes([0] + [1] * 64))
+    frame = _segment(0xC2, struct.pack(">BHHB", 8, 8, 8, 1) + bytes([1, 0x11, 0]))
+    codes = [_segment(0xC4, bytes([kind, 1, *[0] * 15, 0])) for kind in (0x00, 0x10)]
+    first = _segment(0xDA, bytes([1, 1, 0, 0, 0, 0])) + b"\x7f"
+    empty = _segment(0xDA, bytes([1, 1, 0, 1, 63, 0])) + b"\x7f"
+    parts = (b"\xff\xd8", tables, frame, *codes, first, empty * (count - 1), b"\xff\xd9")
+    return b"".join(parts)
+
+
+def _after_start(inserted: bytes) -> bytes:
+    jpeg = _file("JPEG")
+    return jpeg[:2] + inserted + jpeg[2:]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        _file("JPEG"),
+        _file("JPEG", progressive=True, quality=95),
+        _file("JPEG", restart_marker_blocks=1),
+        _with_scans(MAX_SCANS),
+        _after_start(_segment(0xFE, b"a comment") * (MAX_SEGMENTS - 50)),
+        _after_start(b"\xff" * 10_000),
+        _after_start(_segment(0xFE, b"") + bytes(10_000)),
+    ],
+    ids=["baseline", "progressive", "restarts", "scans", "segments", "fill", "junk"],
+)
+def test_a_jpeg_within_the_bounds_is_decoded(data: bytes) -> None:
+    assert decode_photo(data, MAX_PIXELS).pixels.size > 0
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        _with_scans(MAX_SCANS + 1),
+        _after_start(_segment(0xFE, b"") * MAX_SEGMENTS),
+        _after_start(b"\xff" * 1_000_000),
+        _after_start(_segment(0xFE, b"") + bytes(1_000_000)),
+        _after_start(b"\xff\xd0" * MAX_SEGMENTS),
+        b"\xff\xd8\xff" + bytes(1_000_000),
+    ],
+    ids=["scans", "segments", "fill", "junk", "restarts", "no scan"],
+)
+def test_a_jpeg_that_keeps_a_decoder_busy_is_refused(data: bytes) -> None:
+    with pytest.raises(UndecodableImage, match="this service") as refusal:
+        check_header(data, "JPEG", MAX_PIXELS)
+    assert refusal.value.detail != UndecodableImage.default_detail
+
+
+def _riff(kind: bytes, content: bytes) -> bytes:
+    chunk = kind + struct.pack("<I", len(content)) + content
+    return b"RIFF" + struct.pack("<I", len(chunk) + 4) + b"WEBP" + chunk
+
+
+def _lossless(width: int, height: int) -> bytes:
+    """A file of one colour, as the encoder writes it, with another size in its header."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 64), "green").save(buffer, "WEBP", lossless=True)
+    data = buffer.getvalue()
+    bits = int.from_bytes(data[21:25], "little") >> 28 << 28 | (width - 1) | (height - 1) << 14
+    return data[:21] + struct.pack("<I", bits) + data[25:]
+
+
+def _extended(width: int, height: int) -> bytes:
+    sides = struct.pack("<I", width - 1)[:3] + struct.pack("<I", height - 1)[:3]
+    return _riff(b"VP8X", b"\x02\0\0\0" + sides)
+
+
+def _lossy(width: int, height: int) -> bytes:
+    return _riff(b"VP8 ", b"\0\0\0\x9d\x01\x2a" + struct.pack("<HH", width, height) + bytes(20))
+
+
+@pytest.mark.parametrize("make", [_lossless, _extended, _lossy])
+def test_a_webp_canvas_is_measured_before_it_is_allocated(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        pytest.fail("a decoder saw the file")
+
+    monkeypatch.setattr(Image, "open", fail)
+    with pytest.raises(TooManyPixels):
+        decode_photo(make(16_383, 16_383), MAX_PIXELS)
+    with pytest.raises(TooManyPixels):
+        decode_photo(make(8_000, 8_000), 8_000 * 8_000 - 1)
+    check_header(make(8_000, 8_000), "WEBP", 8_000 * 8_000)
+
+
+@pytest.mark.parametrize("format_name", ["JPEG", "WEBP"])
+def test_a_cut_file_is_no_bug(format_name: str) -> None:
+    data = _file(format_name)
+    for length in range(16, 200):
+        with pytest.raises(Problem):
+            decode_photo(data[:length], MAX_PIXELS)
+    assert headers.check_header(data, format_name, MAX_PIXELS) is None  # type: ignore[func-returns-value]
