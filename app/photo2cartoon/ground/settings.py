@@ -46,9 +46,13 @@ class Settings(BaseSettings):
     max_deadline_ms: int = Field(
         120_000, ge=1, description="Longest wait that a caller may ask for, ms."
     )
-    provider: Literal["auto", "cpu", "cuda", "tensorrt"] = Field(
+    provider: Literal["auto", "cpu", "openvino", "cuda", "tensorrt"] = Field(
         "auto",
-        description="What runs matte and generator; auto takes CUDA where it works, else the CPU.",
+        description="What runs the networks; auto takes CUDA, OpenVINO or ONNX Runtime's CPU.",
+    )
+    cpu_precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto",
+        description="OpenVINO: of generators; auto takes bfloat16 where the processor has it.",
     )
     device_id: int = Field(0, ge=0, description="CUDA's number of the GPU.")
     tf32: bool = Field(

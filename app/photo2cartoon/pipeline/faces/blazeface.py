@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photo2cartoon.pipeline.faces.tiles import are_inside, lay_tiles
-from photo2cartoon.runtime.network import OnnxNetwork
+from photo2cartoon.runtime.network import Network
 
 # (stride in pixels, anchors per cell) of the two networks; any input size works with them.
 SHORT_RANGE = ((8, 2), (16, 6))
@@ -87,7 +87,7 @@ class BlazeFace:
     """One detector network at one square input size."""
 
     def __init__(
-        self, network: OnnxNetwork, size: int, anchor_layout: Sequence[tuple[int, int]]
+        self, network: Network, size: int, anchor_layout: Sequence[tuple[int, int]]
     ) -> None:
         self.network = network
         self.size = size
@@ -151,7 +151,7 @@ class BlazeFaceCascade:
     It looks at the picture upright and, while nothing is certain, from its other sides.
     """
 
-    def __init__(self, short: OnnxNetwork, full: OnnxNetwork) -> None:
+    def __init__(self, short: Network, full: Network) -> None:
         self.networks = (short, full)
         self.region_scale = 1.5  # MediaPipe's
         self.short = BlazeFace(short, SHORT_SIZE, SHORT_RANGE)
