@@ -32,6 +32,7 @@ from photo2cartoon.pipeline.faces.detector import Face, FaceDetector
 from photo2cartoon.pipeline.opening import open_pipeline
 
 SHARES = (0.85, 0.7, 0.55)  # of the landmark box
+ENLARGED = 1600  # px of the long side: so large that the detector looks at tiles too
 MASK_BELOW = (0.2, 0.35)  # of the way from the eyes to the chin: black from there on
 LEVEL = 25.0  # degrees
 APART = 1 / 3  # of the distance between the outer eye corners
@@ -94,17 +95,24 @@ def changes() -> dict[str, Change]:
     """What is done to the photos, by name."""
     return {
         **{f"cropped to {share}": partial(crop, share=share) for share in SHARES},
+        "cropped to 0.7, large": partial(crop, share=0.7, long_side=ENLARGED),
         **{f"black below {below}": partial(cover, below=below) for below in MASK_BELOW},
         **{f"whole, turned by {90 * turn}": partial(rotate, turn=turn) for turn in range(4)},
     }
 
 
-def crop(image: Image, face: Face, share: float) -> tuple[Image, Points]:
+def crop(
+    image: Image, face: Face, share: float, long_side: int | None = None
+) -> tuple[Image, Points]:
     """Cut out the middle of the landmark box; return it, and where the eyes are in it."""
     centre, half = (face.box[:2] + face.box[2:]) / 2, (face.box[2:] - face.box[:2]) / 2 * share
     left, top = np.maximum(np.round(centre - half), 0).astype(int)
     right, bottom = np.round(centre + half).astype(int)
-    return np.ascontiguousarray(image[top:bottom, left:right]), face.eyes - [left, top]
+    cut, eyes = np.ascontiguousarray(image[top:bottom, left:right]), face.eyes - [left, top]
+    if long_side is None:
+        return cut, eyes
+    scale = long_side / max(cut.shape[:2])
+    return cv2.resize(cut, None, fx=scale, fy=scale).astype(np.uint8, copy=False), eyes * scale
 
 
 def cover(image: Image, face: Face, below: float) -> tuple[Image, Points]:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from functools import partial
+from pathlib import Path
 
 import httpx2
 import numpy as np
@@ -104,6 +105,24 @@ def test_logs_are_json_lines_and_hold_no_names(photo: bytes) -> None:
     assert "secret" not in log
 
 
+def test_a_damaged_photo_adds_nothing_to_the_log(photo: bytes) -> None:
+    damaged = []
+    for format_name, compression in (("TIFF", "tiff_lzw"), ("TIFF", "jpeg"), ("JPEG", None)):
+        buffer = io.BytesIO()
+        Image.open(io.BytesIO(photo)).save(buffer, format_name, compression=compression)
+        data = bytearray(buffer.getvalue())
+        middle = slice(len(data) // 3, len(data) // 3 + 2_000)
+        data[middle] = np.random.default_rng(0).bytes(2_000)
+        damaged.append(bytes(data))
+    with Server() as server:
+        before = len(server.lines)
+        for data in damaged:
+            assert post(server.url, data).status_code in (200, 422)
+    events = [json.loads(line)["event"] for line in server.lines[before:]]
+    assert events.count("request") == len(damaged)
+    assert not [line for line in server.lines[before:] if '"warning"' in line or '"error"' in line]
+
+
 @pytest.mark.parametrize(
     ("environment", "message"),
     [
@@ -124,6 +143,23 @@ def test_a_wrong_setting_stops_the_start(environment: dict[str, str], message: s
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_broken_generator_stops_the_start_in_one_line(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"no ONNX at all" * 100)
+    done = subprocess.run(
+        [sys.executable, "-m", "photo2cartoon", "serve"],
+        cwd=ROOT,
+        env={**os.environ, "P2C_GENERATOR": str(broken), "P2C_PORT": "0"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    (told,) = [line for line in done.stderr.splitlines() if not line.startswith("{")]
+    assert told.startswith("model broken-")
 
 
 def test_draining_under_load_loses_nothing_that_was_accepted(

@@ -74,6 +74,27 @@ def test_one_request_is_one_trace_with_all_its_stages(receiver: Receiver, photo:
     assert any(f'"trace_id": "{TRACE}"' in line for line in server.lines)
 
 
+def test_a_callers_text_stays_out_of_spans_and_answers(receiver: Receiver) -> None:
+    given = {
+        "traceparent": f"00-{TRACE}-{PARENT}-01",
+        "tracestate": "secret=1",
+        "baggage": "secret=1",
+        "cookie": "secret",
+        "user-agent": "secret",
+    }
+    environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url, "OTEL_BSP_SCHEDULE_DELAY": "100"}
+    with Server(**environment) as server:
+        url = f"{server.url}/cartoonize?secret=secret"
+        answer = httpx2.post(url, content=b"secret", headers=given)
+    assert "traceparent" in answer.headers
+    assert "secret" not in str(answer.headers)
+    assert "secret" not in "".join(server.lines)
+    assert receiver.spans
+    for span in receiver.spans:
+        assert "secret" not in str(span.attributes)
+        assert "secret" not in str(span.events)
+
+
 def test_nothing_is_traced_without_an_endpoint(server: Server, photo: bytes) -> None:
     answer = post(server.url, photo, headers={"traceparent": f"00-{TRACE}-{PARENT}-01"})
     assert "traceparent" not in answer.headers

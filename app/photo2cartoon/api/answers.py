@@ -25,6 +25,13 @@ from photo2cartoon.ground.options import Options
 
 # A caller may keep its picture, and ask again by the entity tag; a shared cache may not.
 PRIVATE = {"Cache-Control": "private, no-cache", "Vary": "Accept"}
+# What browsers must not do with an answer: guess its type, run it, frame it, tell where it was.
+SAFE = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+}
 ENTITY_TAG = re.compile(r'(?:W/)?("[^"]*")')
 
 
@@ -85,7 +92,7 @@ def problem_response(problem: Problem, request_id: str) -> Response:
     return JSONResponse(
         problem.body(request_id),
         problem.status,
-        headers={"Cache-Control": "no-store", **problem.headers},
+        headers={"Cache-Control": "no-store", **SAFE, **problem.headers},
         media_type="application/problem+json",
     )
 

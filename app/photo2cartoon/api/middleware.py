@@ -2,6 +2,7 @@
 
     RequestId      gives the request its id, and the answer the header that names it
     RequestLog     writes one log line and counts the request once all is over
+    SafeHeaders    adds what browsers must not do with the answer
     TimingHeaders  adds Server-Timing, traceparent and, while the server drains, Connection: close
     LastAnswer     answers what nothing further in has answered: bugs, bodies that are too large
 
@@ -21,11 +22,11 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from photo2cartoon.api.answers import problem_response
+from photo2cartoon.api.answers import SAFE, problem_response
 from photo2cartoon.ground.errors import BodyTooLarge, Draining, InternalError, Problem
 from photo2cartoon.ground.ticket import Stage, Ticket
 from photo2cartoon.telemetry.metrics import CLIENT_LEFT, Metrics
-from photo2cartoon.telemetry.tracing import trace_headers, trace_id
+from photo2cartoon.telemetry.tracing import hide_query, trace_headers, trace_id
 
 log = logging.getLogger("photo2cartoon.requests")
 
@@ -71,6 +72,8 @@ class RequestLog(_Middleware):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         start, status = time.perf_counter(), 0
+        if scope.get("query_string"):
+            hide_query()
 
         async def send_noted(message: Message) -> None:
             nonlocal status
@@ -130,6 +133,21 @@ def _write_line(scope: Scope, route: str | None, status: int, seconds: float) ->
         if left:
             fields["left_at"] = state["left_at"]
     log.info("request", extra={"fields": fields})
+
+
+class SafeHeaders(_Middleware):
+    """Adds `SAFE` to every answer; the pages at /docs and /redoc may run their scripts."""
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_safe(message: Message) -> None:
+            if message["type"] == START:
+                headers = MutableHeaders(scope=message)
+                headers.update(SAFE)
+                if headers.get("content-type", "").startswith("text/html"):
+                    headers["Content-Security-Policy"] = "frame-ancestors 'none'"
+            await send(message)
+
+        await self.app(scope, receive, send_safe)
 
 
 class TimingHeaders(_Middleware):
@@ -206,4 +224,4 @@ def _is_plain_413(message: Message) -> bool:
     return Headers(raw=message["headers"]).get("content-type", "").startswith("text/plain")
 
 
-MIDDLEWARE = (RequestId, RequestLog, TimingHeaders, LastAnswer)
+MIDDLEWARE = (RequestId, RequestLog, SafeHeaders, TimingHeaders, LastAnswer)

@@ -74,6 +74,8 @@ async def ready(engine: EngineDep) -> JSONResponse:
         "predicted_wait_ms": round(engine.lanes.predicted_wait_s * 1000),
         "waiting": engine.lanes.waiting,
         "running": engine.lanes.running,
+        "runs_on": engine.pipeline.device.describe(),
+        "because": engine.pipeline.device.why,
         "models": {model.name: model.sha256 for model in engine.pipeline.models},
     }
     return JSONResponse(state, 200 if status == "ready" else 503)

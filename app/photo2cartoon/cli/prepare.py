@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photo2cartoon.cli.folders import run_in_threads
+from photo2cartoon.cli.terminal import shown
 from photo2cartoon.ground.errors import InternalError, Problem
 from photo2cartoon.ground.options import Options
 from photo2cartoon.ground.ticket import Ticket
@@ -62,7 +63,7 @@ class Item:
     Attributes:
         kind: `A` photo, `B` drawing, `P` pair.
         source: the file.
-        name: its path below the folder in which it was found.
+        name: its path below the folder in which it was found; bytes that are no UTF-8 are escaped.
         target: the path of the result below OUT, such as `trainA/sub/name.png`.
     """
 
@@ -119,7 +120,7 @@ def plan(folders: dict[Kind, Path], out: Path, split: Split) -> list[Item]:
     items = []
     for kind, folder in folders.items():
         paths = find_photos(folder, outside=out)
-        names = [path.relative_to(folder).as_posix() for path in paths]
+        names = [shown(path.relative_to(folder).as_posix()) for path in paths]
         tests = split.tests(kind, names)
         stems = [str(Path(name).with_suffix("")) for name in names]
         twins = Counter(stems)

@@ -21,7 +21,7 @@ from photo2cartoon.runtime.batcher import Batcher
 from photo2cartoon.runtime.binding import BoundNetwork, DeviceLost
 from photo2cartoon.runtime.checks import Finding, StartRefused
 from photo2cartoon.runtime.device import CPU, Device
-from photo2cartoon.runtime.network import Network, OnnxNetwork
+from photo2cartoon.runtime.network import Network, OnnxNetwork, open_network
 from photo2cartoon_models.manifest import (
     ManifestError,
     Model,
@@ -45,7 +45,23 @@ def open_pipeline(settings: Settings) -> Pipeline:
     """
     cv2.setNumThreads(1)  # requests run side by side; OpenCV's own threads would compete
     device = Device.choose(settings)
-    log.info("device", extra={"fields": {"provider": device.provider, "why": device.why}})
+    while True:
+        fields = {"provider": device.provider, "precision": device.precision, "why": device.why}
+        log.info("device", extra={"fields": fields})
+        try:
+            return open_on(device, settings)
+        except (ManifestError, StartRefused) as error:
+            if not (next_best := device.next_best(settings, str(error))):
+                raise
+            device = next_best
+
+
+def open_on(device: Device, settings: Settings) -> Pipeline:
+    """Load, verify and warm up the models on `device`.
+
+    Raises:
+        ManifestError, StartRefused: as `open_pipeline`.
+    """
     manifest = load_manifest()
     pipeline = Pipeline(
         open_detector(settings, manifest, device),
@@ -78,14 +94,14 @@ def open_detector(settings: Settings, manifest: dict[str, Model], device: Device
         ManifestError, StartRefused: as `open_pipeline`.
         PackError: InsightFace's pack cannot be used.
     """
-    mesh = OnnxNetwork(manifest["face_mesh"])
+    mesh = open_network(manifest["face_mesh"], CPU if device.on_gpu else device)
     if settings.detector == "embedded" or settings.insightface_pack is None:
         networks = (OnnxNetwork(manifest[name]) for name in ("face_short", "face_full"))
         return FaceDetector(BlazeFaceCascade(*networks), mesh)
     pack = read_pack(settings.insightface_pack)
     fields = {"backend": "insightface", "pack": str(pack.folder), "models": pack.digests}
     log.info("detector", extra={"fields": fields})
-    device = without_fixed_shapes(device)
+    device = without_fixed_shapes(device) if device.on_gpu else CPU  # sessions of ONNX Runtime
     landmarks = Landmarks106(pack.landmarks, device) if pack.landmarks else None
     return FaceDetector(ScrfdFinder(pack.detector, device), mesh, landmarks)
 
@@ -113,7 +129,7 @@ def open_styles(settings: Settings, manifest: dict[str, Model], device: Device) 
 
     @cache
     def matte_network() -> Network:
-        return shared(OnnxNetwork(matte, device, largest=largest))
+        return shared(open_network(matte, device, largest))
 
     def open_drawer(generator: Model) -> Drawer:
         if device.on_gpu:
@@ -124,8 +140,7 @@ def open_styles(settings: Settings, manifest: dict[str, Model], device: Device) 
                 fields = {"style": generator.name, "why": str(reason)}
                 log.warning("in stages", extra={"fields": fields})
         where = any_size if generator.takes_any_size else device
-        network = shared(OnnxNetwork(generator, where, largest=largest))
-        return StagedDrawer(matte_network(), network)
+        return StagedDrawer(matte_network(), shared(open_network(generator, where, largest)))
 
     models = find_styles(manifest, (settings.generator, *settings.styles))
     return Styles({model.name: open_drawer(model) for model in models})

@@ -82,6 +82,11 @@ class Batcher:
         return self.network.nodes
 
     @property
+    def precision(self) -> str:
+        """See `Network`."""
+        return self.network.precision
+
+    @property
     def fastest_s(self) -> float:
         """Fewest seconds per input over all buckets, as measured; 0 before any batch has run."""
         known = [times.mean / bucket for bucket, times in self.times.items() if times.mean]

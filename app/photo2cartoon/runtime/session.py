@@ -62,9 +62,10 @@ def open_session(
             content, _options(device, loose), providers=providers, enable_fallback=0
         )
     except Exception as error:
-        if not device.on_gpu:
-            raise
         reason = str(error).strip().partition("\n")[0]
+        if not device.on_gpu:
+            remedy = "put an ONNX file that works in its place"
+            raise StartRefused(Finding(f"model {name}: {reason}", remedy)) from error
         raise _refusal(name, f"no session with {device.execution_provider}: {reason}") from error
     if device.on_gpu:
         check_placement(session, name, device)

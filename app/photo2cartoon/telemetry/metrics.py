@@ -222,7 +222,7 @@ class EngineCollector(Collector):
         )
         for network in self.engine.pipeline.networks:
             model = network.model
-            labels = (model.name, model.role, model.sha256[:12], model.precision)
+            labels = (model.name, model.role, model.sha256[:12], network.precision)
             info.add_metric(labels, 1)
             for provider, count in network.nodes.items():
                 nodes.add_metric((model.name, provider), count)

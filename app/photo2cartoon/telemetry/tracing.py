@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from fastapi.telemetry import TelemetryConfig
-from opentelemetry import context, propagate, trace
+from opentelemetry import context, trace
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from photo2cartoon.ground.ticket import Stage, Ticket
 
@@ -45,10 +46,18 @@ def is_untraced(scope: MutableMapping[str, Any]) -> bool:
 
 
 def trace_headers() -> dict[str, str]:
-    """Return the `traceparent` of the request under way; nothing if tracing is off."""
+    """Return the `traceparent` of the request under way; nothing if tracing is off.
+
+    `tracestate` and `baggage` are the caller's own text, and are not sent back.
+    """
     headers: dict[str, str] = {}
-    propagate.inject(headers)
-    return headers
+    TraceContextTextMapPropagator().inject(headers)
+    return {name: value for name, value in headers.items() if name == "traceparent"}
+
+
+def hide_query() -> None:
+    """Empty the query in the span of the request under way, where FastAPI has written it."""
+    trace.get_current_span().set_attribute("url.query", "")
 
 
 def trace_id() -> str | None:

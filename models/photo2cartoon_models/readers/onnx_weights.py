@@ -35,7 +35,7 @@ def read_onnx(content: bytes) -> dict[str, Array]:
     try:
         graph = onnx.load_model_from_string(content).graph
     except DecodeError as error:
-        raise WeightsError("neither a torch or Paddle file nor ONNX") from error
+        raise WeightsError("neither a torch, Paddle or safetensors file nor ONNX") from error
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in graph.initializer):
         raise WeightsError("the ONNX file keeps its weights in another file; join them first")
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}

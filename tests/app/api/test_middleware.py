@@ -41,6 +41,17 @@ def test_work_that_outlasts_the_grace_is_answered(
     assert response.headers["retry-after"] == "1"
 
 
+@pytest.mark.parametrize("address", ["/livez", "/metrics", "/cartoonize", "/nothing", "/docs"])
+def test_browsers_are_told_what_not_to_do(client: TestClient, address: str) -> None:
+    headers = client.get(address).headers
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["cross-origin-resource-policy"] == "same-origin"
+    policy = headers["content-security-policy"]
+    assert "frame-ancestors 'none'" in policy
+    assert ("default-src 'none'" in policy) is (address != "/docs")
+
+
 def test_a_bug_is_answered_without_internals(
     client: TestClient, stubbed: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -41,6 +41,8 @@ def test_probes(client: TestClient, pipeline: Pipeline) -> None:
     ready = client.get("/readyz").json()
     assert (ready["status"], ready["waiting"], ready["running"]) == ("ready", 0, 0)
     assert ready["predicted_wait_ms"] == 0
+    device = pipeline.device
+    assert (ready["runs_on"], ready["because"]) == (device.describe(), device.why)
     assert ready["models"] == {model.name: model.sha256 for model in pipeline.models}
 
 

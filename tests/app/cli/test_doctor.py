@@ -1,5 +1,6 @@
 """The doctor looks at everything, also where something is broken: that is what it is for."""
 
+import re
 import socket
 import subprocess
 import sys
@@ -37,8 +38,16 @@ def test_nothing_is_wrong() -> None:
     assert (result.exit_code, result.stderr) == (0, "")
     assert "Nothing is wrong." in result.stdout
     assert result.stdout.count("\n") <= 40
-    for word in ("python", "onnxruntime 1.", "CPUExecutionProvider", "would use", "cpu", "memory"):
+    for word in (
+        "python",
+        "onnxruntime 1.",
+        "CPUExecutionProvider",
+        "would use",
+        "openvino",
+        "memory",
+    ):
         assert word in result.stdout
+    assert re.search(r"runs on +OpenVINO 20\d\d\.\S+ (float32|bfloat16)", result.stdout)
     for model in load_manifest().values():
         assert f"{model.sha256[:12]} verified" in result.stdout
     assert "networks load, and answer the self test" in " ".join(result.stdout.split())

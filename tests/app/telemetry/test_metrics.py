@@ -18,6 +18,7 @@ from photo2cartoon.pipeline.opening import open_pipeline
 from photo2cartoon.pipeline.pipeline import Pipeline
 from photo2cartoon.runtime.device import Device
 from photo2cartoon.runtime.gpu import Gpu
+from photo2cartoon.runtime.network import OPENVINO_ROLES
 from photo2cartoon.telemetry.metrics import CODES, TIME_BUCKETS, Metrics, outcome_of
 from tests.app.fakes import PNG, engine_of, photos, picture, upload
 from tests.places import PHOTO
@@ -120,9 +121,11 @@ def test_gauges_say_what_the_engine_is(client: TestClient) -> None:
     assert series["p2c_lanes"] == engine.lanes.threads
     assert (series["p2c_alive"], series["p2c_ready"]) == (1, 1)
     for model in engine.pipeline.models:
-        labels = f"{model.sha256[:12]}|{model.name}|float32|{model.role}"
+        precision = Device.choose(Settings()).precision if model.role == "generator" else "float32"
+        labels = f"{model.sha256[:12]}|{model.name}|{precision}|{model.role}"
         assert series[f"p2c_model_info|{labels}"] == 1
-        assert series[f"p2c_ep_nodes|{model.name}|CPUExecutionProvider"] > 10
+        runs_on = "OpenVINO" if model.role in OPENVINO_ROLES else "CPUExecutionProvider"
+        assert series[f"p2c_ep_nodes|{model.name}|{runs_on}"] > 10
     engine.draining = True
     assert scrape(client)["p2c_ready"] == 0
 

@@ -135,7 +135,10 @@ def test_light_changes_what_is_drawn_and_not_what_is_wanted(data: Path) -> None:
 
 
 def test_with_the_colours_of_the_photo_only_lightness_counts(data: Path) -> None:
-    settings: dict[str, Any] = {"colours": "photo", "weights": {"identity_every": 1, "flats": 1.0}}
+    settings: dict[str, Any] = {
+        "colours": "photo",
+        "weights": {"identity_every": 1, "flats": 1.0},
+    }
     run = recipe(config(data, **settings))
     batch = run.batches.take(run.batches.enter_stage(1), 1)
     drawn = run.picture(batch.inputs).detach()
@@ -158,8 +161,9 @@ def test_with_the_colours_of_the_photo_only_lightness_counts(data: Path) -> None
 
 def test_the_weight_of_flats_makes_flat(data: Path) -> None:
     off = {"content": 0, "adversarial_from": 99, "colour": 0, "identity": 0}
-    how: dict[str, Any] = {"optimizer": {"learning_rate": 2e-3}, "weights": off | {"flats": 1}}
-    run = recipe(config(data, pairs=False, colours="photo", **how))
+    rate = {"learning_rate": 2e-3}
+    how: dict[str, Any] = {"colours": "photo", "optimizer": rate, "weights": off | {"flats": 1}}
+    run = recipe(config(data, pairs=False, **how))
     found = [float(run.step(step)["flats"]) for step in range(1, 21)]
     assert np.mean(found[-3:]) < 0.7 * np.mean(found[:3])
 

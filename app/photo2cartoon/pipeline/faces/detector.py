@@ -25,7 +25,7 @@ from photo2cartoon.pipeline.faces.upright import (
     is_squeezed,
     tilt,
 )
-from photo2cartoon.runtime.network import OnnxNetwork
+from photo2cartoon.runtime.network import Network
 
 CLEARLY = 0.001  # by how much a mesh score must be better; a head seen upright has .9997 and more
 # The mesh's chin lies higher than the 68-point chin that upstream's crop rule was made for, by this
@@ -100,7 +100,7 @@ class Finder(Protocol):
     """Proposes faces: `BlazeFaceCascade`, or InsightFace's SCRFD (`pipeline.faces.scrfd`)."""
 
     @property
-    def networks(self) -> Sequence[OnnxNetwork]:
+    def networks(self) -> Sequence[Network]:
         """The networks that it runs."""
 
     @property
@@ -118,12 +118,22 @@ class Finder(Protocol):
             sides: look at it from its other three sides too, even if a detection is certain.
         """
 
+    def find_small(self, image: NDArray[np.uint8]) -> list[Detection]:
+        """Propose heads that are too small for `find`, unless it was told to look for `every` one.
+
+        Args:
+            image: `(H, W, 3)` uint8 RGB.
+
+        Returns:
+            In no particular order; empty where a closer look would show nothing new.
+        """
+
 
 class Landmarks(Protocol):
     """Gives a second opinion on where a verified face's eye corners and outline are."""
 
     @property
-    def network(self) -> OnnxNetwork:
+    def network(self) -> Network:
         """The network that it runs."""
 
     def refine(self, image: NDArray[np.uint8], detection: Detection, face: Face) -> Face:
@@ -133,15 +143,13 @@ class Landmarks(Protocol):
 class FaceDetector:
     """A finder whose every detection is verified by FaceMesh, which also gives the landmarks."""
 
-    def __init__(
-        self, finder: Finder, mesh: OnnxNetwork, landmarks: Landmarks | None = None
-    ) -> None:
+    def __init__(self, finder: Finder, mesh: Network, landmarks: Landmarks | None = None) -> None:
         self.mesh = FaceMesh(mesh)
         self.landmarks = landmarks
         self.finder = finder
 
     @property
-    def networks(self) -> list[OnnxNetwork]:
+    def networks(self) -> list[Network]:
         """All networks that it runs."""
         third = [self.landmarks.network] if self.landmarks else []
         return [*self.finder.networks, self.mesh.network, *third]
@@ -170,6 +178,8 @@ class FaceDetector:
         if not found.faces:
             found = self._start(image)
             found.add([seen for seen in detections if tilt(seen) < TURNED], LENIENT)
+        if not found.faces and not every:
+            found.add(self.finder.find_small(image), STRICT)
         return sorted(found.faces, key=lambda face: -face.area)
 
     def _start(self, image: NDArray[np.uint8]) -> "_Found":

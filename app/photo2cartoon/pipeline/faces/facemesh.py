@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photo2cartoon.pipeline.faces.warp import Matrix, apply, cut_view, warp_square
-from photo2cartoon.runtime.network import OnnxNetwork
+from photo2cartoon.runtime.network import Network
 
 INPUT_SIZE = 192
 REGION_SCALE = 1.5  # MediaPipe's side of the region over the longer side of a box or of landmarks
@@ -56,7 +56,7 @@ class Region:
 class FaceMesh:
     """Landmarks in a region, with a score that tells faces from everything else."""
 
-    def __init__(self, network: OnnxNetwork) -> None:
+    def __init__(self, network: Network) -> None:
         self.network = network
 
     def predict(
