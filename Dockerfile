@@ -5,10 +5,11 @@ FROM ${BASE} AS build
 # Another index and its certificate: given at build time, gone with this stage.
 ARG PIP_INDEX_URL
 ARG PIP_CERT
-COPY requirements/cpu.txt /build/cpu.txt
+COPY requirements/cpu.txt requirements/openvino.txt /build/
 # A virtual environment is one folder to copy: pip and its cache stay behind.
 RUN python -m venv --without-pip /opt/venv \
-    && python -m pip --python /opt/venv install --no-cache-dir --require-hashes -r /build/cpu.txt
+    && python -m pip --python /opt/venv install --no-cache-dir --require-hashes -r /build/cpu.txt \
+    && python -m pip --python /opt/venv install --no-cache-dir --require-hashes --no-deps -r /build/openvino.txt
 
 # The package itself, as a wheel: setuptools works in an environment of its own, which stays behind.
 COPY requirements/build.txt /build/build.txt

@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 LOCK := pip-compile --quiet --strip-extras --allow-unsafe --generate-hashes --no-emit-index-url --no-emit-find-links
 SERVE_LOCKS := requirements/build.txt requirements/cpu.txt
 DEV_LOCKS := $(SERVE_LOCKS) requirements/dev.txt
+SERVE_NO_DEPS := requirements/openvino.txt
 NO_DEPS := requirements/insightface.txt
 TRAIN_LOCKS := $(DEV_LOCKS) requirements/train.txt requirements/nodeps.txt
 OPS_LOCKS := $(DEV_LOCKS) requirements/ops.txt
@@ -22,8 +23,9 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 # A stamp per set of packages: installing again happens only when a lock file changed.
-$(VENV)/serve.stamp: $(SERVE_LOCKS) pyproject.toml | $(BIN)/python
+$(VENV)/serve.stamp: $(SERVE_LOCKS) $(SERVE_NO_DEPS) pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes $(SERVE_LOCKS:%=-r %)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $(SERVE_NO_DEPS)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -102,6 +104,8 @@ lock:
 		| awk '/^[^ ]/ { keep = /^(efficientnet-lite-pytorch|lightning-fabric)==/ } keep' > requirements/nodeps.txt
 	$(LOCK) --no-header --no-annotate --output-file=- requirements/insightface.in \
 		| awk '/^[^ ]/ { keep = /^insightface==/ } keep' > requirements/insightface.txt
+	$(LOCK) --no-header --no-annotate --output-file=- requirements/openvino.in \
+		| awk '/^[^ ]/ { keep = /^openvino==/ } keep' > requirements/openvino.txt
 
 clean:
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache *.egg-info

@@ -38,6 +38,7 @@ class PretendedGpu:
     """Takes as long as the curve says, and nothing of the CPU."""
 
     nodes: Mapping[str, int] = {}
+    precision = "float32"
 
     @property
     def model(self) -> Model:

@@ -103,7 +103,7 @@ def turns(detector: FaceDetector, known: list[tuple[Image, Face]]) -> Table:
             faces = detector.detect(place(image, matrix, (side, side)))
             if is_hit(faces, face, matrix):
                 hits += 1
-                wrong += abs(roll_error(faces[0], face, turn)) > LEVEL
+                wrong += abs(roll_error(faces[0].eyes, face.eyes, turn)) > LEVEL
         table.add_row(f"{turn}", f"{hits} of {len(known)}", str(wrong))
     return table
 
@@ -128,14 +128,14 @@ def is_hit(faces: list[Face], truth: Face, matrix: NDArray[np.float64]) -> bool:
     return bool(apart < NEAR * truth.side * scale)
 
 
-def roll_error(face: Face, truth: Face, turn: float) -> float:
+def roll_error(eyes: NDArray[np.float64], truth: NDArray[np.float64], turn: float) -> float:
     """Degrees between the eye line found and the one expected, -180..180."""
 
     def roll(eyes: NDArray[np.float64]) -> float:
         dx, dy = eyes[1] - eyes[0]
         return float(np.degrees(np.arctan2(dy, dx)))
 
-    return (roll(face.eyes) - roll(truth.eyes) + turn + 180) % 360 - 180
+    return (roll(eyes) - roll(truth) + turn + 180) % 360 - 180
 
 
 def paint_out(image: Image, face: Face) -> Image:

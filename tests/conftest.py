@@ -1,12 +1,13 @@
 """What many tests share: one photo, the real pipeline, the app, and a real server process."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
 
 from photo2cartoon.api.app import create_app
-from photo2cartoon.ground.settings import Settings
+from photo2cartoon.ground.settings import LITE, Settings
 from photo2cartoon.pipeline.opening import open_pipeline
 from photo2cartoon.pipeline.pipeline import Pipeline
 from tests.places import PHOTO
@@ -27,7 +28,7 @@ def photo() -> bytes:
 
 @pytest.fixture(scope="session")
 def settings() -> Settings:
-    return Settings(threads=1)
+    return Settings(threads=1, generator=Path(LITE))
 
 
 @pytest.fixture(scope="session")

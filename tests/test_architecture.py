@@ -15,7 +15,7 @@ PACKAGES = (ROOT / "app" / "photo2cartoon", ROOT / "models" / "photo2cartoon_mod
 FILES = [path for package in PACKAGES for path in sorted(package.rglob("*.py"))]
 COMMANDS = sorted((PACKAGES[0] / "cli").glob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
-SHARED = {f"photo2cartoon_models.{name}" for name in ("manifest", "preprocess", "files")}
+SHARED = {f"photo2cartoon_models.{name}" for name in ("manifest", "preprocess", "cutout", "files")}
 
 
 def imports(path: Path, *, inside_functions: bool = True) -> Iterator[str]:

@@ -20,7 +20,7 @@ from benchmarks.gpu.networks import (
     open_network,
 )
 from benchmarks.gpu.roofline import Ceiling, Work, count_work, measure_ceiling
-from photo2cartoon.ground.settings import GENERATOR
+from photo2cartoon.ground.settings import LITE
 from photo2cartoon.runtime.binding import BoundNetwork
 from photo2cartoon.runtime.checks import StartRefused
 
@@ -28,7 +28,7 @@ MIN_ROUNDS = 3
 
 
 def generator(
-    full: Annotated[str, typer.Argument(help="float32: by name, or a file.")] = GENERATOR,
+    full: Annotated[str, typer.Argument(help="float32: by name, or a file.")] = LITE,
     half: Annotated[Path | None, typer.Option(help="The same by `convert --half`.")] = None,
     provider: Annotated[Asked, typer.Option()] = "auto",
     device_id: Annotated[int, typer.Option(min=0)] = 0,

@@ -13,7 +13,7 @@ from rich.table import Table
 from benchmarks.gpu.networks import console
 from benchmarks.stages import EXAMPLE
 from photo2cartoon.ground.options import Options
-from photo2cartoon.ground.settings import GENERATOR, Settings
+from photo2cartoon.ground.settings import LITE, Settings
 from photo2cartoon.ground.ticket import Ticket
 from photo2cartoon.pipeline.drawer import Cut, Drawer, FusedDrawer, StagedDrawer
 from photo2cartoon.pipeline.opening import open_fused, open_pipeline
@@ -43,15 +43,15 @@ def host(
 ) -> None:
     """Least ms of a core a photo from crop to finished picture, the networks left out."""
     manifest = load_manifest()
-    fused = open_fused(manifest["selfie"], manifest[GENERATOR], CPU, 1)
+    fused = open_fused(manifest["selfie"], manifest[LITE], CPU, 1)
     pipeline = open_pipeline(Settings(provider="cpu"))
     image, (cut,) = pipeline.find(photo.read_bytes(), Options(), Ticket())
-    matte, generator = (OnnxNetwork(manifest[name]) for name in ("selfie", GENERATOR))
+    matte, generator = (OnnxNetwork(manifest[name]) for name in ("selfie", LITE))
     staged = StagedDrawer(
         Remembered(matte, matte.run(matte.probe())),
         Remembered(generator, generator.run(generator.probe())),
     )
-    whole = FusedDrawer(Remembered(fused, fused.run(fused.probe())))
+    whole = FusedDrawer(Remembered(fused, fused.run(fused.probe())), manifest[LITE])
     drawings = [work_of(drawer, image, cut) for drawer in (staged, whole)]
     floats, pixels = ([np.zeros_like(net.probe()[0])] * BATCH for net in (generator, fused))
     place = np.stack(pixels)

@@ -16,7 +16,7 @@ from benchmarks.gpu.networks import open_network as open_variant
 from benchmarks.stages import list_photos
 from photo2cartoon.ground.errors import Problem
 from photo2cartoon.ground.options import Options
-from photo2cartoon.ground.settings import GENERATOR, Settings
+from photo2cartoon.ground.settings import LITE, Settings
 from photo2cartoon.ground.ticket import Ticket
 from photo2cartoon.pipeline.opening import open_fused, open_pipeline
 from photo2cartoon.pipeline.pipeline import Pipeline
@@ -78,7 +78,7 @@ def invariance(
     """One face alone, and in batches of every size at the first and last place, among others."""
     device = open_device(provider, device_id)
     manifest = load_manifest()
-    network = open_fused(manifest["selfie"], describe_model(GENERATOR), device, largest)
+    network = open_fused(manifest["selfie"], describe_model(LITE), device, largest)
     pipeline = open_pipeline(Settings(provider="cpu"))
     faces = np.stack(list(islice(_crops(pipeline, photos), count)))
     alone = [network.run(face[None]) for face in faces]

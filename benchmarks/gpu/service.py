@@ -23,7 +23,7 @@ from benchmarks.serving.process import end_on_sigterm, free_port, our_command, r
 from benchmarks.serving.tally import throughput
 from benchmarks.stages import EXAMPLE
 from photo2cartoon.ground.machine import available_cores
-from photo2cartoon.ground.settings import GENERATOR, Settings
+from photo2cartoon.ground.settings import LITE, Settings
 from photo2cartoon.pipeline.opening import open_pipeline
 
 MIB = 2**20
@@ -34,7 +34,7 @@ def service(
     photo: Annotated[Path, typer.Argument(help="A photo with a face.")] = EXAMPLE,
     provider: Annotated[Asked, typer.Option()] = "auto",
     device_id: Annotated[int, typer.Option(min=0)] = 0,
-    generator: Annotated[str, typer.Option(help="By name, or a file.")] = GENERATOR,
+    generator: Annotated[str, typer.Option(help="By name, or a file.")] = LITE,
     jobs: Annotated[int, typer.Option(min=20, help="Photos of each measurement.")] = 4000,
     senders: Annotated[int, typer.Option(min=1, help="Processes that send.")] = 2,
     as_it_is: Annotated[bool, typer.Option(help="Do not enlarge it to 2 MP.")] = False,

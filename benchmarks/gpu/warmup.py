@@ -9,14 +9,14 @@ from rich.table import Table
 
 from benchmarks.gpu.generator import run_of
 from benchmarks.gpu.networks import Asked, console, describe_model, open_device
-from photo2cartoon.ground.settings import GENERATOR
+from photo2cartoon.ground.settings import LITE
 from photo2cartoon.pipeline.opening import open_fused
 from photo2cartoon.runtime.device import ConvSearch
 from photo2cartoon_models.manifest import load_manifest
 
 
 def warmup(
-    model: Annotated[str, typer.Argument(help="A generator: by name, or a file.")] = GENERATOR,
+    model: Annotated[str, typer.Argument(help="A generator: by name, or a file.")] = LITE,
     provider: Annotated[Asked, typer.Option()] = "auto",
     device_id: Annotated[int, typer.Option(min=0)] = 0,
     largest: Annotated[int, typer.Option(help="Largest batch.")] = 32,

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import IO, Any
 
 PHOTO_SUFFIXES = frozenset({
-    *(".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".avif"),
-    *(".tif", ".tiff", ".gif", ".bmp"),
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".pjp", ".png", ".apng", ".webp"),
+    *(".heic", ".heif", ".hif", ".avif", ".tif", ".tiff", ".gif", ".bmp", ".dib"),
 })  # fmt: skip
+APPLE_DOUBLE = "._"  # macOS keeps what other file systems cannot store in ._NAME beside NAME
 PART = ".part"  # of a file that is still being written: never mistaken for a finished one
 
 
@@ -27,7 +28,11 @@ def find_photos(folder: Path, *, outside: Path | None = None) -> list[Path]:
     paths = (path for path in folder.rglob("*") if path.suffix.lower() in PHOTO_SUFFIXES)
     results = outside.resolve() if outside else None
     return sorted(
-        path for path in paths if path.is_file() and results not in path.resolve().parents
+        path
+        for path in paths
+        if not path.name.startswith(APPLE_DOUBLE)
+        and path.is_file()
+        and results not in path.resolve().parents
     )
 
 

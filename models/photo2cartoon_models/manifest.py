@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 MANIFEST_PATH = Path(__file__).parent / "manifest.json"
 
 Colours = Literal["photo", "drawn"]
+Portrait = Literal["composite", "cutout"]
 Role = Literal["detector", "landmarks", "matte", "generator"]
 Precision = Literal["float32", "float16"]
 
@@ -62,6 +63,8 @@ class Model:
     Attributes:
         colours: of a generator's pictures, where the caller does not choose: the photo's own, or
             as they were drawn.
+        portrait: what a generator is fed: the portrait on white by the soft matte, or the
+            `cutout`, whose outline is drawn afterwards.
         precision: of the arithmetic inside; inputs and outputs have their own `dtype`.
         golden: what the self test must give (`preprocess.summarise`), by output; None if it is not
             recorded, as for most operators' own models, or would mean nothing.
@@ -79,8 +82,14 @@ class Model:
     outputs: tuple[TensorContract, ...]
     style: str = "-"
     colours: Colours = "drawn"
+    portrait: Portrait = "composite"
     precision: Precision = "float32"
     golden: tuple[tuple[float, ...] | None, ...] | None = None
+
+    @property
+    def takes_any_size(self) -> bool:
+        """Whether the sides of the pictures are free."""
+        return self.inputs[0].image_size is None
 
     @property
     def image_size(self) -> int:
@@ -186,7 +195,12 @@ def load_manifest(path: Path = MANIFEST_PATH) -> dict[str, Model]:
 
 
 # What the file of an operator's generator does not say, and an entry beside it may.
-UNSTATED: dict[str, Any] = {"precision": "float32", "colours": "drawn", "golden": None}
+UNSTATED: dict[str, Any] = {
+    "precision": "float32",
+    "colours": "drawn",
+    "portrait": "composite",
+    "golden": None,
+}
 
 
 def find_generator(manifest: dict[str, Model], asked: str | Path) -> Model:
@@ -208,7 +222,8 @@ def find_generator(manifest: dict[str, Model], asked: str | Path) -> Model:
     ours = {name: model for name, model in manifest.items() if model.role == "generator"}
     if str(asked) in ours:
         return ours[str(asked)]
-    path, like = Path(asked), next(iter(ours.values()))
+    path = Path(asked)
+    like = next(model for model in ours.values() if not model.takes_any_size)
     try:
         if (path.parent / f"{path.stem}.json").exists():
             return _check_generator(load_model(path), like)
@@ -270,7 +285,7 @@ def _parse_model(entry: dict[str, Any], folder: Path) -> Model:
     if golden := fields.get("golden"):
         fields["golden"] = tuple(tuple(numbers) for numbers in golden)
     model = Model(**fields)
-    for key, choices in (("precision", Precision), ("colours", Colours)):
+    for key, choices in (("precision", Precision), ("colours", Colours), ("portrait", Portrait)):
         if (value := getattr(model, key)) not in get_args(choices):
             raise ValueError(f"{model.name}: {key} {value!r}")
     return model

@@ -4,7 +4,8 @@ import asyncio
 import ctypes
 import io
 import threading
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import httpx2
 from PIL import Image
@@ -12,7 +13,11 @@ from starlette.testclient import TestClient
 
 from photo2cartoon.engine.engine import Engine
 from photo2cartoon.ground.options import Options
+from photo2cartoon.ground.settings import LITE
 from photo2cartoon.ground.ticket import Ticket
+from photo2cartoon.pipeline.drawer import Drawer
+from photo2cartoon.pipeline.styles import Styles
+from photo2cartoon_models.manifest import load_manifest
 
 PNG = {"content-type": "image/png"}
 
@@ -48,6 +53,7 @@ class Stub:
     """A pipeline whose work is whatever a test wants."""
 
     batchers = ()
+    styles = Styles({LITE: cast("Drawer", SimpleNamespace(model=load_manifest()[LITE]))})
 
     def __init__(self, work: Any) -> None:
         self.cartoonize = work

@@ -12,14 +12,14 @@ from typer.testing import CliRunner
 from benchmarks.gpu.__main__ import app
 from benchmarks.gpu.networks import list_variants, open_device
 from benchmarks.gpu.roofline import Ceiling, Work, count_work, measure_ceiling
-from photo2cartoon.ground.settings import GENERATOR
+from photo2cartoon.ground.settings import LITE
 from photo2cartoon.runtime.checks import StartRefused
 from photo2cartoon.runtime.device import CPU, Device
 from photo2cartoon_models.manifest import load_manifest
 from tests.networks import write_generator
 from tests.places import PHOTO
 
-EMBEDDED = load_manifest()[GENERATOR]
+EMBEDDED = load_manifest()[LITE]
 
 
 def run(*arguments: str | Path, code: int = 0) -> str:

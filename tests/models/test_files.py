@@ -17,12 +17,19 @@ def test_photos_are_found_by_suffix_below_the_folder_in_order(tmp_path: Path) ->
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.touch()
+    (tmp_path / "._a.jpg").write_bytes(bytes.fromhex("00051607") + bytes(4000))
     (tmp_path / "dangling.jpg").symlink_to(tmp_path / "gone.jpg")
     found = [path.relative_to(tmp_path).as_posix() for path in find_photos(tmp_path)]
     assert found == ["a.jpg", "b.TIF", "folder.png/e.gif", "out/d.png", "s/c.heic"]
     outside = find_photos(tmp_path, outside=tmp_path / "out")
     assert [path.name for path in outside] == ["a.jpg", "b.TIF", "e.gif", "c.heic"]
     assert find_photos(tmp_path / "none") == []
+
+
+@pytest.mark.parametrize("suffix", [".jfif", ".jpe", ".JPG", ".heif", ".hif", ".avif", ".dib"])
+def test_rarer_suffixes_are_photos_too(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"a{suffix}").touch()
+    assert [path.suffix for path in find_photos(tmp_path)] == [suffix]
 
 
 @pytest.mark.parametrize("sync", [False, True])

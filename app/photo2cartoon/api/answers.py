@@ -1,8 +1,10 @@
 """Answers: in which format a picture goes out, the headers it has, and how a problem is told."""
 
+import io
 import re
 
 from fastapi.exceptions import RequestValidationError
+from PIL import Image
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -74,9 +76,15 @@ def not_modified(etag: str) -> Response:
 
 
 def picture_response(picture: bytes, options: Options, etag: str) -> Response:
-    """Return the answer with a picture, encoded in the format that `options` name."""
+    """Return the answer with a picture, encoded in the format that `options` name.
+
+    The headers say in which style it is drawn, and how large it is: not always what was asked for.
+    """
     media_type = MEDIA_TYPES[options.file_format]
-    return Response(picture, media_type=media_type, headers={**PRIVATE, "ETag": etag})
+    with Image.open(io.BytesIO(picture)) as header:
+        size = "x".join(map(str, header.size))
+    headers = {**PRIVATE, "ETag": etag, "X-Style": options.style or "", "X-Picture-Size": size}
+    return Response(picture, media_type=media_type, headers=headers)
 
 
 def problem_response(problem: Problem, request_id: str) -> Response:

@@ -79,7 +79,7 @@ async def cartoonize_batch(request: Request, engine: EngineDep) -> Response:
             raise PhotoMissing("Send the photos as files named 'photo' in a multipart/form-data.")
         if len(photos) > engine.settings.max_photos:
             raise TooManyPhotos
-        options = read_options(request, fields)
+        options = engine.pipeline.styles.settle(read_options(request, fields))
         options = options.model_copy(update={"format": options.file_format})
         items = await unless_left(request, _draw_all(engine, photos, options, timeout_s, request))
     if media_type == ZIP:

@@ -10,6 +10,7 @@ from photo2cartoon.api.answers import matches, not_modified, picture_response, s
 from photo2cartoon.api.bodies import body_size, read_options, read_photo, upload_limit
 from photo2cartoon.api.caller import read_timeout, unless_left
 from photo2cartoon.api.openapi import CARTOONIZE
+from photo2cartoon.api.styles import describe
 from photo2cartoon.engine.engine import Engine
 from photo2cartoon.ground.ticket import Stage
 
@@ -26,7 +27,7 @@ EngineDep = Annotated[Engine, Depends(get_engine)]
 
 @router.post("/cartoonize", **CARTOONIZE)
 async def cartoonize(request: Request, engine: EngineDep) -> Response:
-    """Turn the portrait photo in the request into a cartoon of 256 x 256 pixels on white."""
+    """Turn the portrait photo in the request into a cartoon on white, or what the options say."""
     timeout_s = read_timeout(request, engine.settings)
     engine.lanes.check_room(timeout_s)
     with engine.hold(body_size(request, engine.settings.max_body_bytes)):
@@ -35,12 +36,19 @@ async def cartoonize(request: Request, engine: EngineDep) -> Response:
             async with upload_limit(engine.settings.upload_timeout_s):
                 photo, fields = await read_photo(request, engine.settings.max_body_bytes)
         ticket.due_in(timeout_s)
-        options = settle_format(read_options(request, fields), request)
+        options = engine.pipeline.styles.settle(read_options(request, fields))
+        options = settle_format(options, request)
         etag = await engine.name(photo, options)
         if matches(request.headers.get("if-none-match", ""), etag):
             return not_modified(etag)
         picture = await unless_left(request, engine.cartoonize(photo, options, ticket, etag))
     return picture_response(picture, options, etag)
+
+
+@router.get("/v1/styles", summary="The styles that `style` may name")
+async def list_styles(engine: EngineDep) -> JSONResponse:
+    """Return each style's name, licence, sizes and digest; the first is the default."""
+    return JSONResponse({"styles": describe(engine.pipeline.styles)})
 
 
 @router.get("/metrics", summary="For Prometheus", response_class=PlainTextResponse)
@@ -66,6 +74,8 @@ async def ready(engine: EngineDep) -> JSONResponse:
         "predicted_wait_ms": round(engine.lanes.predicted_wait_s * 1000),
         "waiting": engine.lanes.waiting,
         "running": engine.lanes.running,
+        "runs_on": engine.pipeline.device.describe(),
+        "because": engine.pipeline.device.why,
         "models": {model.name: model.sha256 for model in engine.pipeline.models},
     }
     return JSONResponse(state, 200 if status == "ready" else 503)

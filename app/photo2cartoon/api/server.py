@@ -1,6 +1,7 @@
 """The server: uvicorn around the application, from the first model to the last answer."""
 
 import asyncio
+import errno
 import logging
 import math
 import signal
@@ -17,6 +18,7 @@ from photo2cartoon.engine.engine import Engine
 from photo2cartoon.ground.errors import Draining
 from photo2cartoon.ground.settings import Settings
 from photo2cartoon.pipeline.opening import open_pipeline
+from photo2cartoon.runtime.checks import Finding, StartRefused
 from photo2cartoon.telemetry.logs import capture_native_stderr, configure_logs
 
 log = logging.getLogger("photo2cartoon.api.server")
@@ -29,10 +31,12 @@ def serve(settings: Settings) -> None:
 
     Raises:
         ManifestError: a model is missing, changed, or does not work; nothing has listened yet.
-        StartRefused: what the settings ask for does not run here; nothing has listened yet.
+        StartRefused: what the settings ask for does not run here, or the port is in use; nothing
+            has listened yet.
     """
     capture_native_stderr()
     configure_logs(settings.log_level)
+    _check_address(settings.host, settings.port)
     pipeline = open_pipeline(settings)  # here, where its errors can be told in one line
     app = create_app(settings, lambda _: pipeline)
     config = uvicorn.Config(
@@ -50,6 +54,31 @@ def serve(settings: Settings) -> None:
         timeout_graceful_shutdown=math.ceil(settings.grace_s) + LAST_JOBS_S,
     )
     _Server(config, settings, lambda: app.state.engine).run()
+
+
+def _check_address(host: str, port: int) -> None:
+    """Refuse an address on which nobody can listen, before the models are loaded.
+
+    Raises:
+        StartRefused: it is in use, or not this machine's.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:  # as asyncio does: [::] leaves 0.0.0.0 alone
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            probe.bind(address)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            finding = Finding(
+                f"port {port} of {host} is in use", "P2C_PORT takes another, 0 a free one"
+            )
+        else:
+            finding = Finding(f"cannot listen on {host}:{port}", error.strerror or str(error))
+        raise StartRefused(finding) from error
 
 
 class _Server(uvicorn.Server):

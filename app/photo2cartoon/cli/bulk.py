@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from photo2cartoon.cli.folders import run_in_threads
+from photo2cartoon.cli.terminal import shown
 from photo2cartoon.ground.errors import InternalError, Problem
 from photo2cartoon.ground.options import Options
 from photo2cartoon.pipeline.pipeline import Pipeline
@@ -23,7 +24,7 @@ class Outcome:
     """What became of one photo.
 
     Attributes:
-        photo: its path below the source folder.
+        photo: its path below the source folder; bytes that are no UTF-8 are escaped.
         status: `done`, `skipped` (its cartoon was there already) or `failed`.
         code: the problem's code, as over HTTP, or `unreadable_file` or `unwritable_file`.
         detail: the problem in words.
@@ -107,12 +108,12 @@ def run_bulk(
     missing = []
     for photo, place in targets.items():
         if not again and (place.exists() or _numbered(place, 1).exists()):
-            yield Outcome(str(photo.relative_to(source)), "skipped")
+            yield Outcome(shown(photo.relative_to(source)), "skipped")
         else:
             missing.append(photo)
 
     def draw(photo: Path) -> Outcome:
-        name = str(photo.relative_to(source))
+        name = shown(photo.relative_to(source))
         return _draw_one(pipeline, photo, targets[photo], name, options)
 
     yield from run_in_threads(draw, missing, threads)

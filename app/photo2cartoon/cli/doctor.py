@@ -120,7 +120,7 @@ def _check_settings(report: Report) -> None:
 
 
 def _check_versions(report: Report) -> None:
-    names = (*PACKAGES, "insightface")
+    names = (*PACKAGES, "insightface", "openvino")
     found = {name: number for name in names if (number := _version(name))}
     found |= installed_runtimes()
     report.add("python", f"{platform.python_version()}, {platform.machine()}")
@@ -269,6 +269,7 @@ def _check_start(report: Report) -> None:
     pipeline = open_pipeline(report.settings)
     seconds = time.perf_counter() - since
     pipeline.close()
+    report.add("runs on", pipeline.device.describe())
     report.add(
         "start",
         f"{len(pipeline.networks)} networks load, and answer the self test ({seconds:.1f} s)",

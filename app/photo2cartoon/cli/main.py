@@ -1,18 +1,38 @@
 """The command line: `photo2cartoon serve`, `run`, `bulk`, `train`, `doctor` and more."""
 
+from typing import Annotated
+
 import typer
 
+from photo2cartoon import __version__
 from photo2cartoon.cli import models as model_files
+from photo2cartoon.cli.compare import compare
 from photo2cartoon.cli.doctor import main as examine_and_show
 from photo2cartoon.cli.photos import bulk, run
-from photo2cartoon.cli.terminal import read_settings, told_in_one_line
+from photo2cartoon.cli.terminal import out, read_settings, told_in_one_line
 from photo2cartoon.cli.training import convert, evaluate, prepare_data, train
 
-commands = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+commands = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        out.print(__version__, markup=False)
+        raise typer.Exit
 
 
 @commands.callback()
-def photo2cartoon() -> None:
+def photo2cartoon(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
     """A portrait photo in, a cartoon of that person out."""
 
 
@@ -47,6 +67,7 @@ commands.command(
 )(train)
 commands.command()(convert)
 commands.command()(evaluate)
+commands.command()(compare)
 commands.add_typer(model_files.commands, name="models")
 
 

@@ -1,12 +1,13 @@
 """The commands for model files: `models list`, `verify`, `show`, `pull` and `build-engines`."""
 
+import json
+import textwrap
 import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-from rich.table import Table
 
 from photo2cartoon.cli.terminal import err, out, read_settings, told_in_one_line
 from photo2cartoon.pipeline.opening import open_pipeline
@@ -19,23 +20,46 @@ from photo2cartoon_models.manifest import (
     load_published,
 )
 
+FACTS = (
+    "name", "role", "style", "path", "file", "url", "page", "format", "size_bytes", "sha256",
+    "licence", "source", "made_by",
+)  # fmt: skip
+
+LICENCE_WIDTH = 28  # of the beginning of a licence in the list, which fits 80 columns
+
 commands = typer.Typer(
     no_args_is_help=True, help="Work with the model files that this project knows."
 )
 
 
 @commands.command("list")
-def list_models() -> None:
+def list_models(
+    as_json: Annotated[bool, typer.Option("--json", help="Every fact, for programs.")] = False,
+) -> None:
     """List the models that come along and those that can be pulled."""
-    table = Table("name", "for", "style", "bytes", "sha256", "licence", box=None)
-    for model in load_manifest().values():
-        row = (model.name, model.role, model.style, f"{model.size_bytes:,}", model.sha256[:12])
-        table.add_row(*row, model.licence)
-    for file in load_published().values():
-        size = f"{file.size_bytes:,}" if file.size_bytes else "to pull"
-        digest = file.sha256[:12] if file.sha256 else "unverified"
-        table.add_row(file.name, file.role, file.style, size, digest, file.licence)
-    out.print(table)
+    entries: list[Model | PublishedFile] = [*load_manifest().values()]
+    entries += load_published().values()
+    if as_json:
+        facts = [_facts(entry) for entry in entries]
+        out.print(json.dumps(facts, indent=2, ensure_ascii=False), markup=False)
+        return
+    rows = [("name", "for", "size", "", "licence")]
+    for entry in entries:
+        size = f"{entry.size_bytes / 1e6:.1f} MB" if entry.size_bytes else "unknown"
+        state = "included" if isinstance(entry, Model) else "to pull"
+        licence = textwrap.shorten(entry.licence, LICENCE_WIDTH, placeholder=" ...")
+        rows.append((entry.name, entry.role, size, state, licence))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        out.print("  ".join(cells).rstrip(), markup=False)
+    out.print("\n`photo2cartoon models show NAME` says everything about one of them.", markup=False)
+
+
+def _facts(entry: Model | PublishedFile) -> dict[str, object]:
+    facts = {key: getattr(entry, key) for key in FACTS if hasattr(entry, key)}
+    texts = {key: str(value) if isinstance(value, Path) else value for key, value in facts.items()}
+    return texts | {"included": isinstance(entry, Model)}
 
 
 @commands.command()
@@ -60,8 +84,7 @@ def verify() -> None:
 def show(name: str) -> None:
     """Show everything that the manifest states about one file."""
     entry = _find_entry(name)
-    for key in ("name", "role", "style", "path", "file", "url", "page", "format", "size_bytes",
-                "sha256", "licence", "source", "made_by"):  # fmt: skip
+    for key in FACTS:
         if hasattr(entry, key):
             out.print(f"{key}: {getattr(entry, key) or 'unknown'}", markup=False)
     for side, tensors in (("input", entry.inputs), ("output", entry.outputs)):

@@ -1,6 +1,8 @@
 """The commands that draw photos: `run` and `bulk`."""
 
 import os
+import sys
+from itertools import count
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +17,7 @@ from photo2cartoon.cli.bulk import (
     write_report,
 )
 from photo2cartoon.cli.folders import count_words, follow
-from photo2cartoon.cli.terminal import err, load_pipeline, out, read_settings
+from photo2cartoon.cli.terminal import err, load_pipeline, out, read_settings, shown
 from photo2cartoon.ground.errors import InvalidOption, Problem
 from photo2cartoon.ground.formats import FORMATS_BY_SUFFIX, SUFFIXES, OutputFormat
 from photo2cartoon.ground.machine import available_cores
@@ -23,13 +25,17 @@ from photo2cartoon.ground.options import Options, parse_options
 from photo2cartoon.pipeline.pipeline import Pipeline
 from photo2cartoon_models.files import find_photos
 
+STREAM = Path("-")  # the standard input
+
 
 def _describe(name: str) -> str:
     return f"{Options.model_fields[name].description}."
 
 
+Style = Annotated[str | None, typer.Option("--style", help=_describe("style"))]
 Faces = Annotated[str, typer.Option("--faces", help=_describe("faces"))]
 Compose = Annotated[str, typer.Option("--compose", help=_describe("compose"))]
+Size = Annotated[int | None, typer.Option("--size", help=_describe("size"))]
 Background = Annotated[str | None, typer.Option("--background", help=_describe("background"))]
 Colours = Annotated[str | None, typer.Option("--colours", help=_describe("colours"))]
 Format = Annotated[str | None, typer.Option("--format", help=_describe("format"))]
@@ -37,13 +43,20 @@ Quality = Annotated[int | None, typer.Option("--quality", help=_describe("qualit
 
 
 def run(
-    photos: Annotated[list[Path], typer.Argument(help="Photos.")],
+    photos: Annotated[list[Path], typer.Argument(help="Photos; - is the standard input.")],
     output: Annotated[
-        Path,
-        typer.Option("--output", "-o", help="A picture file for one photo, or a folder."),
-    ],
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="A picture file for one photo, a folder, or - for the standard output. "
+            "[NAME-cartoon.png beside each photo; nothing is overwritten there]",
+        ),
+    ] = None,
+    style: Style = None,
     faces: Faces = "largest",
     compose: Compose = "portrait",
+    size: Size = None,
     background: Background = None,
     colours: Colours = None,
     output_format: Format = None,
@@ -54,8 +67,10 @@ def run(
     Exit code: 0 all photos are drawn, 1 some photos failed, 2 the call itself is wrong.
     """
     options = _read_options(
+        style=style,
         faces=faces,
         compose=compose,
+        size=size,
         background=background,
         colours=colours,
         format=output_format,
@@ -63,7 +78,10 @@ def run(
     )
     targets, options = _plan_outputs(photos, output, options)
     pipeline = load_pipeline(read_settings())
-    failed = [photo for photo in photos if not _run_one(pipeline, photo, targets[photo], options)]
+    options = _settle(pipeline, options)
+    failed = [
+        photo for photo in photos if not _run_one(pipeline, photo, targets.get(photo), options)
+    ]
     if failed:
         raise typer.Exit(1)
 
@@ -71,8 +89,10 @@ def run(
 def bulk(
     source: Annotated[Path, typer.Argument(help="Folder of photos.", exists=True, file_okay=False)],
     target: Annotated[Path, typer.Argument(help="Folder for the cartoons.", file_okay=False)],
+    style: Style = None,
     faces: Faces = "largest",
     compose: Compose = "portrait",
+    size: Size = None,
     background: Background = None,
     colours: Colours = None,
     output_format: Format = None,
@@ -92,8 +112,10 @@ def bulk(
     is wrong or there is no photo, 130 stopped by Ctrl-C.
     """
     options = _read_options(
+        style=style,
         faces=faces,
         compose=compose,
+        size=size,
         background=background,
         colours=colours,
         format=output_format,
@@ -110,6 +132,7 @@ def bulk(
     targets = {photo: places[photo] for photo in mine}
     settings = read_settings()
     pipeline = load_pipeline(settings)
+    options = _settle(pipeline, options)
     threads = pipeline.lanes(settings.threads or available_cores())
     work = run_bulk(pipeline, targets, source, options, threads=threads, again=again)
     outcomes: list[Outcome] = []
@@ -140,44 +163,52 @@ def _read_shard(text: str) -> Shard:
         raise typer.BadParameter(str(error), param_hint="--shard") from error
 
 
-def _run_one(pipeline: Pipeline, photo: Path, target: Path, options: Options) -> bool:
+def _run_one(pipeline: Pipeline, photo: Path, target: Path | None, options: Options) -> bool:
+    """Draw one photo into `target`, or into the standard output; False if it failed."""
     try:
-        for path in write_pictures(pipeline.cartoonize(photo.read_bytes(), options), target):
-            out.print(f"{photo} -> {path}", markup=False)
+        data = sys.stdin.buffer.read() if photo == STREAM else photo.read_bytes()
+        pictures = pipeline.cartoonize(data, options)
+        if target is None:
+            sys.stdout.buffer.write(b"".join(pictures))
+            return True
+        for path in write_pictures(pictures, target):
+            out.print(f"{shown(photo)} -> {shown(path)}", markup=False)
     except Problem as problem:
         _say_failure(photo, problem.detail, problem.code)
         return False
+    except IsADirectoryError as error:
+        _say_failure(photo, str(error.strerror), "photo2cartoon bulk draws a whole folder")
+        return False
     except OSError as error:
-        _say_failure(photo, str(error.strerror), os.fspath(error.filename))
+        _say_failure(photo, str(error.strerror), shown(error.filename or photo))
         return False
     return True
 
 
 def _say_failure(photo: Path | str, detail: str, code: str) -> None:
-    err.print(f"{photo}: {detail} ({code})", markup=False)
+    err.print(f"{shown(photo)}: {detail} ({code})", markup=False)
 
 
 def _plan_outputs(
-    photos: list[Path], output: Path, options: Options
+    photos: list[Path], output: str | None, options: Options
 ) -> tuple[dict[Path, Path], Options]:
     """Choose the place and format of each cartoon, before any work is done.
 
+    Returns:
+        The place of each photo's cartoon, empty for the standard output; and the options.
+
     Raises:
-        typer.BadParameter: two photos have the same target, or a target is one of the photos.
+        typer.BadParameter: two photos have the same target, a target is one of the photos, or
+            the name of a picture has a suffix that is no format of ours.
     """
-    named: OutputFormat | None = FORMATS_BY_SUFFIX.get(output.suffix.lower())
-    if named and not output.is_dir():
-        if len(photos) > 1:
-            raise typer.BadParameter("several photos need a folder", param_hint="--output")
-        if options.format not in (None, named):
-            raise typer.BadParameter(
-                "differs from the suffix of the output file", param_hint="--format"
-            )
-        options = _read_options(**{**options.model_dump(), "format": named})
-        targets = {photos[0]: output}
-    else:
+    if output == "-" or (output is None and STREAM in photos):
+        _check_stream(photos, options)
+        return {}, options
+    if output is None:
         suffix = SUFFIXES[options.format or "png"]
-        targets = {photo: output / f"{photo.stem}-cartoon{suffix}" for photo in photos}
+        targets = {photo: _free_place(photo, suffix) for photo in photos}
+    else:
+        targets, options = _plan_named(photos, output, options)
     places = {target.resolve() for target in targets.values()}
     if len(places) < len(photos):
         raise typer.BadParameter(
@@ -188,8 +219,63 @@ def _plan_outputs(
     return targets, options
 
 
+def _check_stream(photos: list[Path], options: Options) -> None:
+    """Refuse what one stream cannot hold, and a terminal, which cannot show it."""
+    if len(photos) > 1 or (options.faces == "all" and options.compose == "portrait"):
+        raise typer.BadParameter("the standard output takes one picture", param_hint="--output")
+    if sys.stdout.isatty():
+        raise typer.BadParameter(
+            "a terminal shows no picture: send it to a file or another program",
+            param_hint="--output",
+        )
+
+
+def _free_place(photo: Path, suffix: str) -> Path:
+    """Return a place beside the photo where nothing is yet, for one picture or several."""
+    for number in count(1):
+        stem = f"{photo.stem}-cartoon" + (f"_{number}" if number > 1 else "")
+        place = photo.with_name(stem + suffix)
+        if not place.exists() and not photo.with_name(f"{stem}-1{suffix}").exists():
+            return place
+    raise AssertionError  # the numbers do not end
+
+
+def _plan_named(
+    photos: list[Path], output: str, options: Options
+) -> tuple[dict[Path, Path], Options]:
+    path = Path(output)
+    named: OutputFormat | None = FORMATS_BY_SUFFIX.get(path.suffix.lower())
+    folder = path.is_dir() or output.endswith(os.sep)
+    if path.suffix[1:2].isalpha() and not named and not folder:
+        raise typer.BadParameter(
+            f"{shown(path)}: a picture ends in {', '.join(FORMATS_BY_SUFFIX)}, "
+            f"and a new folder with such a name in {os.sep}",
+            param_hint="--output",
+        )
+    if named and not folder:
+        if len(photos) > 1:
+            raise typer.BadParameter("several photos need a folder", param_hint="--output")
+        if options.format not in (None, named):
+            raise typer.BadParameter(
+                "differs from the suffix of the output file", param_hint="--format"
+            )
+        options = _read_options(**{**options.model_dump(), "format": named})
+        return {photos[0]: path}, options
+    suffix = SUFFIXES[options.format or "png"]
+    stems = {photo: "stdin" if photo == STREAM else photo.stem for photo in photos}
+    return {photo: path / f"{stem}-cartoon{suffix}" for photo, stem in stems.items()}, options
+
+
 def _read_options(**given: Any) -> Options:
     try:
         return parse_options(given)
+    except InvalidOption as problem:
+        raise typer.BadParameter(problem.detail) from problem
+
+
+def _settle(pipeline: Pipeline, options: Options) -> Options:
+    """Return `options` with a style that is loaded."""
+    try:
+        return pipeline.styles.settle(options)
     except InvalidOption as problem:
         raise typer.BadParameter(problem.detail) from problem

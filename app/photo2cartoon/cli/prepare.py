@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photo2cartoon.cli.folders import run_in_threads
+from photo2cartoon.cli.terminal import shown
 from photo2cartoon.ground.errors import InternalError, Problem
 from photo2cartoon.ground.options import Options
 from photo2cartoon.ground.ticket import Ticket
@@ -62,7 +63,7 @@ class Item:
     Attributes:
         kind: `A` photo, `B` drawing, `P` pair.
         source: the file.
-        name: its path below the folder in which it was found.
+        name: its path below the folder in which it was found; bytes that are no UTF-8 are escaped.
         target: the path of the result below OUT, such as `trainA/sub/name.png`.
     """
 
@@ -119,7 +120,7 @@ def plan(folders: dict[Kind, Path], out: Path, split: Split) -> list[Item]:
     items = []
     for kind, folder in folders.items():
         paths = find_photos(folder, outside=out)
-        names = [path.relative_to(folder).as_posix() for path in paths]
+        names = [shown(path.relative_to(folder).as_posix()) for path in paths]
         tests = split.tests(kind, names)
         stems = [str(Path(name).with_suffix("")) for name in names]
         twins = Counter(stems)
@@ -131,7 +132,7 @@ def plan(folders: dict[Kind, Path], out: Path, split: Split) -> list[Item]:
 
 
 def prepare(
-    pipeline: Pipeline, items: list[Item], out: Path, *, threads: int, again: bool
+    pipeline: Pipeline, items: list[Item], out: Path, *, size: int, threads: int, again: bool
 ) -> Generator[Prepared, None, None]:
     """Prepare `items`; yields what earlier runs have done, then each result as it comes.
 
@@ -139,6 +140,7 @@ def prepare(
         pipeline: the loaded pipeline.
         items: what `plan` found.
         out: the folder for everything.
+        size: side of the squares, px.
         threads: how many pictures are prepared at the same time.
         again: whether to prepare again what is there, or was left out before.
     """
@@ -149,7 +151,7 @@ def prepare(
                 yield before
             else:
                 missing.append(item)
-        for result, line in run_in_threads(_Worker(pipeline, out).prepare, missing, threads):
+        for result, line in run_in_threads(_Worker(pipeline, out, size).prepare, missing, threads):
             journal.note(result, line)
             yield result
 
@@ -157,8 +159,8 @@ def prepare(
 class _Worker:
     """Prepares one picture at a time, on any thread."""
 
-    def __init__(self, pipeline: Pipeline, out: Path) -> None:
-        self.pipeline, self.out = pipeline, out
+    def __init__(self, pipeline: Pipeline, out: Path, size: int) -> None:
+        self.pipeline, self.out, self.size = pipeline, out, size
         self.mesh = pipeline.detector.mesh
         self.steps: dict[Kind, Callable[[Item, bytes], dict[str, Any] | None]] = {
             "A": self._photo,
@@ -180,7 +182,7 @@ class _Worker:
         return Prepared(item, "done"), line
 
     def _photo(self, item: Item, data: bytes) -> dict[str, Any] | None:
-        _, (portrait,) = self.pipeline.prepare(data, Options(), Ticket())
+        _, (portrait,) = self.pipeline.prepare(data, Options(), Ticket(), self.size)
         crop = portrait.cut.crop.pixels
         matte = np.asarray(portrait.matte * 255 + 0.5, np.uint8)
         write_png(self.out / "crops" / item.target, np.dstack((crop, matte)))

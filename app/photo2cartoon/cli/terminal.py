@@ -1,5 +1,6 @@
 """What the commands share: two consoles, a progress bar; settings and pipeline, or an exit."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,6 +17,11 @@ from photo2cartoon_models.manifest import ManifestError
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def shown(path: str | os.PathLike[str]) -> str:
+    r"""Return a name for people and reports; bytes that are no UTF-8 become `\xNN`."""
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def count_up() -> Progress:

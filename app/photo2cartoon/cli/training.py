@@ -6,6 +6,7 @@ without it.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -13,9 +14,22 @@ import typer
 from rich.progress import TaskID
 
 from photo2cartoon.cli.folders import count_words, follow
-from photo2cartoon.cli.prepare import Kind, Prepared, Split, plan, prepare
-from photo2cartoon.cli.terminal import count_up, err, load_pipeline, out, read_settings
+from photo2cartoon.cli.prepare import Image, Kind, Prepared, Split, plan, prepare
+from photo2cartoon.cli.terminal import (
+    count_up,
+    err,
+    load_pipeline,
+    out,
+    read_settings,
+    told_in_one_line,
+)
+from photo2cartoon.ground.errors import Problem
 from photo2cartoon.ground.machine import available_cores
+from photo2cartoon.ground.options import Options
+from photo2cartoon.ground.ticket import Ticket
+from photo2cartoon.pipeline.pipeline import Pipeline
+from photo2cartoon_models.manifest import Colours, find_generator, load_manifest
+from photo2cartoon_models.preprocess import composite
 
 UNKNOWN = "not stated"
 HOW_TO_INSTALL = "run `make install-train` in a checkout, or pip install 'photo2cartoon[cpu,train]'"
@@ -51,9 +65,7 @@ def prepare_data(
     holdout: Annotated[
         Path | None, typer.Option(help="File of further names to keep for testing.", exists=True)
     ] = None,
-    size: Annotated[
-        int, typer.Option(min=0, help="Side of a photo's square, px; 0: the generator's.")
-    ] = 0,
+    size: Annotated[int, typer.Option(min=32, help="Side of a photo's square, px.")] = 256,
     jobs: Annotated[int, typer.Option(min=0, help="Threads; 0: one for each core.")] = 0,
     again: Annotated[
         bool, typer.Option("--again", help="Prepare finished pictures again.")
@@ -74,9 +86,8 @@ def prepare_data(
         raise typer.BadParameter("there is no picture in this folder", param_hint="PHOTOS")
     settings = read_settings()
     pipeline = load_pipeline(settings)
-    pipeline.drawer.size = size or pipeline.drawer.size
     threads = pipeline.lanes(jobs or settings.threads or available_cores())
-    work = prepare(pipeline, items, out_folder, threads=threads, again=again)
+    work = prepare(pipeline, items, out_folder, size=size, threads=threads, again=again)
     results: list[Prepared] = []
     try:
         finished = follow(work, "pictures", len(items), results.append)
@@ -95,7 +106,7 @@ def train(context: typer.Context) -> None:
 
 
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="A generator, ONNX.")],
+    model: Annotated[Path, typer.Argument(help="A generator: its name, or an ONNX file.")],
     photos: Annotated[Path, typer.Argument(help="Folder of prepared photos, 256 px.")],
     cartoons: Annotated[Path, typer.Option(help="Folder of held-out drawings.")],
     output: Annotated[Path, typer.Option("--out", help="Folder for the report.")],
@@ -110,8 +121,15 @@ def evaluate(
         Path | None,
         typer.Option(help="Identity network: .onnx, .tflite, or npm's .tgz."),
     ] = None,
+    raw: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the photos as taken; they are drawn as the service does."),
+    ] = None,
+    colours: Annotated[
+        Colours | None, typer.Option(help="Of --raw: photo or drawn. [the generator's own]")
+    ] = None,
 ) -> None:
-    """Measure a generator: nearness to the style, likeness, both by group. Needs torch.
+    """Measure a generator: style, colours and likeness, by group of people. Needs torch.
 
     Exit code: 0 measured, 2 an input is not what it has to be, or torch is missing.
     """
@@ -119,7 +137,11 @@ def evaluate(
         from photo2cartoon_models.evaluation import evaluate as evaluation  # noqa: PLC0415
         from photo2cartoon_models.evaluation.pictures import EvaluationError  # noqa: PLC0415
         from photo2cartoon_models.readers.weights_error import WeightsError  # noqa: PLC0415
-    request = evaluation.Request(model, photos, cartoons, output, pairs, groups, identity)
+    with told_in_one_line():
+        file = find_generator(load_manifest(), model).path
+    request = evaluation.Request(file, photos, cartoons, output, pairs, groups, identity, raw)
+    settings = read_settings().model_copy(update={"generator": model, "styles": ()})
+    serve = partial(draw_aligned, load_pipeline(settings), colours) if raw else None
     try:
         with count_up() as bar:
             tasks: dict[str, TaskID] = {}
@@ -129,11 +151,30 @@ def evaluate(
                     tasks[what] = bar.add_task(what, total=total)
                 bar.update(tasks[what], completed=done)
 
-            evaluation.evaluate(request, progress)
+            evaluation.evaluate(request, progress, serve)
     except (EvaluationError, WeightsError) as error:
         err.print(str(error), markup=False)
         raise typer.Exit(2) from error
     out.print(str(output / "report.html"), markup=False)
+
+
+def draw_aligned(
+    pipeline: Pipeline, colours: Colours | None, photo: bytes
+) -> tuple[Image, Image] | None:
+    """Draw the largest face of a photo as the service does, short of framing close-ups.
+
+    Returns:
+        The aligned square of the photo and its cartoon, both `(S, S, 3)` uint8 RGB on white; None
+        where there is no face to draw.
+    """
+    options, ticket = pipeline.styles.settle(Options(colours=colours)), Ticket()
+    try:
+        image, (cut,) = pipeline.find(photo, options, ticket)
+        drawing = pipeline.styles.drawer(options).draw(image, cut, ticket, colours)
+    except Problem:
+        return None
+    seen = composite(cut.crop.pixels, drawing.matte)
+    return seen, composite(drawing.cartoon, drawing.matte)
 
 
 def convert(

@@ -3,10 +3,18 @@
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from photo2cartoon.ground.errors import InvalidOption
 from photo2cartoon.ground.formats import OutputFormat
+from photo2cartoon.ground.numbers import read_number
 
 
 class Options(BaseModel):
@@ -14,12 +22,19 @@ class Options(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    style: str | None = Field(
+        None, max_length=100, description="the name of a style; GET /v1/styles lists them"
+    )
     faces: Literal["largest", "all"] | Annotated[int, Field(ge=0)] = Field(
         "largest", description="largest, all, or an index counted from 0 at the left"
     )
-    compose: Literal["portrait", "scene"] = Field(
+    compose: Literal["portrait", "scene", "whole"] = Field(
         "portrait",
-        description="portrait (the cartoon alone, 256 px) or scene (the head drawn in the photo)",
+        description="portrait (the cartoon alone), scene (the head drawn in the photo) or whole "
+        "(the whole photo drawn, people and place)",
+    )
+    size: Annotated[Literal[256, 512, 1024], BeforeValidator(read_number)] | None = Field(
+        None, description="256, 512 or 1024: side of a portrait, px; smaller where the face is"
     )
     background: str | None = Field(
         None,
@@ -36,8 +51,12 @@ class Options(BaseModel):
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
-        if self.compose == "scene" and self.background is not None:
-            raise ValueError("background is for portraits: a scene keeps the photo's own.")
+        for name in ("background", "size"):
+            if self.compose != "portrait" and getattr(self, name) is not None:
+                kept = f"a {self.compose} keeps the photo's own"
+                raise ValueError(f"{name} is for portraits: {kept}.")
+        if self.compose == "whole" and (self.faces != "largest" or self.colours == "photo"):
+            raise ValueError("faces and colours are not for a whole photo: all of it is drawn.")
         if self.transparent and self.format == "jpeg":
             raise ValueError("JPEG cannot be transparent.")
         return self

@@ -1,25 +1,34 @@
 """Settings: every one is an environment variable `P2C_*`, typed and described."""
 
 import os
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from photo2cartoon.ground.numbers import read_number
 
 PREFIX = "P2C_"
-GENERATOR = "photo2cartoon-lite"  # the manifest's generator for CPUs
+GENERATOR, LITE = "comic", "photo2cartoon-lite"
+STYLES = (Path(GENERATOR), Path(LITE))  # those that one core draws in about a tenth of a second
 
 
-def _read_number(value: Any) -> Any:
-    """Turn the environment's text into a number, as pydantic does not for a choice of numbers."""
-    return int(value) if isinstance(value, str) and value.isdecimal() else value
+def _read_list(value: Any) -> Any:
+    """Split the environment's text at commas."""
+    return [part for part in value.split(",") if part] if isinstance(value, str) else value
 
 
 class Settings(BaseSettings):
-    """Read once from the environment; a wrong value or an unknown name stops the start."""
+    """Read once from the environment; a wrong value or an unknown name stops the start.
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+    A variable that is empty counts as not set.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid"
+    )
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
@@ -37,9 +46,13 @@ class Settings(BaseSettings):
     max_deadline_ms: int = Field(
         120_000, ge=1, description="Longest wait that a caller may ask for, ms."
     )
-    provider: Literal["auto", "cpu", "cuda", "tensorrt"] = Field(
+    provider: Literal["auto", "cpu", "openvino", "cuda", "tensorrt"] = Field(
         "auto",
-        description="What runs matte and generator; auto takes CUDA where it works, else the CPU.",
+        description="What runs the networks; auto takes CUDA, OpenVINO or ONNX Runtime's CPU.",
+    )
+    cpu_precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto",
+        description="OpenVINO: of generators; auto takes bfloat16 where the processor has it.",
     )
     device_id: int = Field(0, ge=0, description="CUDA's number of the GPU.")
     tf32: bool = Field(
@@ -56,7 +69,7 @@ class Settings(BaseSettings):
         Path("engines"),
         description="TensorRT: folder for its engines; one takes minutes to build.",
     )
-    max_batch: Annotated[Literal[0, 1, 2, 4, 8, 16, 32], BeforeValidator(_read_number)] = Field(
+    max_batch: Annotated[Literal[0, 1, 2, 4, 8, 16, 32], BeforeValidator(read_number)] = Field(
         0, description="Most photos a network takes at once; 0 takes 16 on a GPU, 1 on a CPU."
     )
     max_batch_wait_ms: float = Field(
@@ -92,7 +105,11 @@ class Settings(BaseSettings):
     )
     generator: Path = Field(
         Path(GENERATOR),
-        description="A generator: its name in the manifest, or a file (ONNX) of yours.",
+        description="The default style: its name in the manifest, or a file (ONNX) of yours.",
+    )
+    styles: Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_read_list)] = Field(
+        STYLES,
+        description="Further styles, by commas: names, files, or folders of files.",
     )
     matte_model: Path | None = Field(
         None, description="A matte network (ONNX) in place of the embedded one (docs/method.md)."
@@ -129,11 +146,18 @@ class Settings(BaseSettings):
     def _refuse_unknown_names(cls, values: dict[str, Any]) -> dict[str, Any]:
         """Refuse `P2C_*` names that are no setting: pydantic-settings ignores a misspelling."""
         known = {PREFIX + name.upper() for name in cls.model_fields}
-        ours = {name for name in os.environ if name.upper().startswith(PREFIX)}
-        unknown = {name for name in ours if name.upper() not in known}
+        ours = {name for name, value in os.environ.items() if value}
+        ours = {name for name in ours if name.upper().startswith(PREFIX)}
+        unknown = sorted(name for name in ours if name.upper() not in known)
         if unknown:
-            raise ValueError(f"unknown settings in the environment: {', '.join(sorted(unknown))}")
+            described = (_describe_unknown(name, sorted(known)) for name in unknown)
+            raise ValueError(f"unknown settings in the environment: {', '.join(described)}")
         return values
+
+
+def _describe_unknown(name: str, known: list[str]) -> str:
+    close = get_close_matches(name.upper(), known, 1)
+    return f"{name} (did you mean {close[0]}?)" if close else name
 
 
 def explain(error: ValidationError) -> list[str]:

@@ -38,7 +38,8 @@ class Ticket:
     Attributes:
         seconds: time by stage, s, in the order in which the stages first ran.
         at: the stage that the photo is in, or was in last.
-        facts: what the log and the metrics should know: `faces` found, `scale` of decoding.
+        facts: what the log and the metrics should know: `faces` found, `scale` of decoding,
+            the `style` that draws.
         core: the permit to compute that the lane holds, where lanes outnumber cores.
         abandoned: whether the caller has left.
     """
@@ -47,7 +48,7 @@ class Ticket:
         """Set the deadline, `timeout_s` seconds from now; None for no deadline."""
         self.seconds: dict[Stage, float] = {}
         self.at = Stage.READ
-        self.facts: dict[str, int] = {}
+        self.facts: dict[str, int | str] = {}
         self.core: Semaphore | None = None
         self.abandoned = False
         self._deadline: float | None = None

@@ -1,21 +1,32 @@
 """Bytes to pixels: a caller's file, decoded upright, in sRGB, on white, and no larger than needed.
 
 Pillow decodes: it reads a header without touching pixels, takes an allow-list of formats, and knows
-EXIF, palettes, colour profiles and JPEG's scaled decoding. pi-heif adds iPhone photos.
+EXIF, palettes, colour profiles and JPEG's scaled decoding. pi-heif adds iPhone photos. What photos
+from the world need besides, `reading` has: colours, damaged files, kinds of TIFF.
 """
 
+import contextlib
 import io
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
+import cv2
 import numpy as np
 import pi_heif
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageCms, ImageOps
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from photo2cartoon.ground.errors import TooManyPixels, UndecodableImage, UnsupportedFormat
+from photo2cartoon.ground.errors import (
+    Problem,
+    TooManyPixels,
+    UndecodableImage,
+    UnsupportedFormat,
+)
 from photo2cartoon.pipeline.headers import check_header
-from photo2cartoon_models.preprocess import composite
+from photo2cartoon.pipeline.reading.endings import MOST_MISSING, SEEN, complete
+from photo2cartoon.pipeline.reading.png import strip_png
+from photo2cartoon.pipeline.reading.srgb import to_rgb
+from photo2cartoon.pipeline.reading.tiff import is_misread, open_tiff
 
 FORMATS: Final = "JPEG, PNG, WebP, HEIC, AVIF, TIFF, GIF or BMP"
 MAGIC = {
@@ -25,6 +36,8 @@ MAGIC = {
     b"GIF89a": "GIF",
     b"II*\0": "TIFF",
     b"MM\0*": "TIFF",
+    b"II+\0": "TIFF",  # BigTIFF
+    b"MM\0+": "TIFF",
     b"BM": "BMP",
 }
 AVIF_BRANDS = {b"avif", b"avis"}
@@ -89,29 +102,37 @@ def decode_photo(data: bytes, max_pixels: int, min_long_side: int | None = None)
         min_long_side: a JPEG is decoded at 1/2, 1/4 or 1/8 of its size as long as its long side
             stays at least this, px; None decodes it in full.
 
+    A file that lacks a few bytes at its end is decoded as the whole one: JPEG, PNG, WebP and BMP,
+    as long as nearly all of the picture is there (`reading.endings`).
+
     Raises:
-        UnsupportedFormat: the file is none of `FORMATS`.
+        UnsupportedFormat: the file is none of `FORMATS`, or a TIFF of a kind that is not read.
         TooManyPixels: it has more than `max_pixels`.
         UndecodableImage: it is damaged or incomplete, or made to keep a decoder busy.
     """
     format_name = sniff_format(data)
     check_header(data, format_name, max_pixels)
+    colours: dict[str, Any] = {}
+    if format_name == "PNG":
+        stripped = strip_png(data)
+        data, colours = stripped.data, stripped.colours
+
+    def decode(file: bytes) -> DecodedPhoto:
+        return _decode(file, format_name, colours, max_pixels, min_long_side)
+
     try:
-        with _open(data, format_name) as image:
-            file_size = image.size
-            if image.width * image.height > max_pixels:
-                raise TooManyPixels
-            if min_long_side:
-                _choose_scale(image, min_long_side)
-            image.load()
-            pixels = np.ascontiguousarray(_to_rgb(_turn_upright(image)))
-    except TooManyPixels:
-        raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise TooManyPixels from error
-    except Exception as error:  # a damaged file makes decoders raise anything
-        raise UndecodableImage from error
-    return DecodedPhoto(pixels, file_size)
+        return decode(data)
+    except UndecodableImage:
+        try:
+            endings = complete(data, format_name)
+        except Exception as error:  # what a damaged header promises makes no sense
+            raise UndecodableImage from error
+        if not endings:
+            raise
+    photo, *others = map(decode, endings)
+    if any(_missing_share(photo, other) > MOST_MISSING for other in others):
+        raise UndecodableImage
+    return photo
 
 
 def decode_image(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
@@ -123,11 +144,56 @@ def decode_image(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
     return decode_photo(data, max_pixels).pixels
 
 
-def _open(data: bytes, format_name: str) -> Image.Image:
+def _decode(
+    data: bytes,
+    format_name: str,
+    colours: dict[str, Any],
+    max_pixels: int,
+    min_long_side: int | None,
+) -> DecodedPhoto:
+    try:
+        with _open(data, format_name, max_pixels) as image:
+            file_size = image.size
+            if image.width * image.height > max_pixels:
+                raise TooManyPixels
+            if min_long_side:
+                _choose_scale(image, min_long_side)
+            image.load()
+            image.info.update(colours.items())
+            pixels = np.ascontiguousarray(to_rgb(turn_upright(image)))
+    except Problem:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise TooManyPixels from error
+    except Exception as error:  # a damaged file makes decoders raise anything
+        raise UndecodableImage from error
+    return DecodedPhoto(pixels, file_size)
+
+
+def _open(data: bytes, format_name: str, max_pixels: int) -> Image.Image:
     if format_name == "HEIF":
         heif: Image.Image = pi_heif.HeifImageFile(io.BytesIO(data))
         return heif
-    return Image.open(io.BytesIO(data), formats=[format_name])
+    if format_name == "TIFF" and is_misread(data):
+        return open_tiff(data, max_pixels)
+    try:
+        image: Image.Image = Image.open(io.BytesIO(data), formats=[format_name])
+    except UnidentifiedImageError:
+        if format_name != "TIFF":
+            raise
+        return open_tiff(data, max_pixels)
+    if format_name == "AVIF" and "icc_profile" not in image.info:
+        with contextlib.suppress(Exception):  # Pillow does not tell what the container states
+            image.info["nclx_profile"] = pi_heif.HeifImageFile(io.BytesIO(data)).info[
+                "nclx_profile"
+            ]
+    return image
+
+
+def _missing_share(photo: DecodedPhoto, other: DecodedPhoto) -> float:
+    """Return the share of the pixels that depends on how a file that was cut off is completed."""
+    differences = cv2.absdiff(photo.pixels, other.pixels).max(axis=2)
+    return float((differences > SEEN).mean())
 
 
 def _choose_scale(image: Image.Image, min_long_side: int) -> None:
@@ -138,53 +204,10 @@ def _choose_scale(image: Image.Image, min_long_side: int) -> None:
             return
 
 
-def _turn_upright(image: Image.Image) -> Image.Image:
+def turn_upright(image: Image.Image) -> Image.Image:
     """Apply the EXIF orientation; damaged EXIF leaves the picture as it is."""
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
     except Exception:  # noqa: BLE001 - metadata must not cost the photo
         return image
     return image if orientation in (None, 1) else ImageOps.exif_transpose(image)
-
-
-def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
-    """Return the pixels of a picture of any mode, in sRGB, on white, `(H, W, 3)` uint8."""
-    if image.mode.startswith(("I", "F")):
-        return _from_deep_gray(np.asarray(image))
-    profile = image.info.get("icc_profile")
-    if image.has_transparency_data:
-        rgba = np.asarray(image.convert("RGBA"))
-        image = Image.fromarray(composite(rgba[:, :, :3], rgba[:, :, 3]))
-    elif image.mode in ("1", "P", "YCbCr", "HSV"):
-        image = image.convert("RGB")
-    image = _to_srgb(image, profile)
-    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
-
-
-def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Apply an embedded colour profile; ignore one that is damaged or for other channels."""
-    if not profile:
-        return image
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if "sRGB" in ImageCms.getProfileDescription(source):
-            return image
-        target = ImageCms.createProfile("sRGB")
-        converted = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
-    except (ImageCms.PyCMSError, OSError, ValueError):
-        return image
-    return converted or image
-
-
-def _from_deep_gray(gray: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Scale gray of more than 8 bits to 0..255.
-
-    16 bits are scaled by their whole range. No file states the range of wider numbers, so they are
-    scaled by the smallest usual range that holds the largest of them.
-    """
-    levels = np.nan_to_num(gray.astype(np.float64)).clip(0)
-    largest = float(levels.max(initial=0))
-    usual = (65535.0,) if gray.dtype.itemsize == 2 else (1.0, 255.0, 65535.0)
-    full = next((white for white in usual if largest <= white), largest)
-    scaled = (levels * (255 / full)).astype(np.uint8)
-    return np.repeat(scaled[:, :, None], 3, axis=2)

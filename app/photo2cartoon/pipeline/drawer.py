@@ -7,20 +7,25 @@ GPU: a pixel crosses the bus as bytes, and only once in each direction.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from threading import Lock
 from typing import Protocol
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from photo2cartoon.ground.errors import UnusableOutput
 from photo2cartoon.ground.ticket import Stage, Ticket
-from photo2cartoon.pipeline.alignment import Alignment, Crop
+from photo2cartoon.pipeline.alignment import Alignment, Crop, crop_face
 from photo2cartoon.pipeline.colours import recolour
+from photo2cartoon.pipeline.enlarge import enlarge
 from photo2cartoon.pipeline.matte import fade_out, predict_matte
 from photo2cartoon.runtime.network import Network
-from photo2cartoon_models.manifest import Colours
+from photo2cartoon_models.cutout import UNITS, cover, cut_out, firm, ink, outline
+from photo2cartoon_models.manifest import Colours, Model
 from photo2cartoon_models.preprocess import composite, to_image, to_tensor
 
+STRIDE = 16  # px: the sides that a generator of any size takes are multiples of it
 FLAT = 2 / 127.5  # two grey levels: a drawing spans more
 TRIES = 2
 
@@ -57,28 +62,29 @@ class Drawer(Protocol):
     """Draws the faces of photos; any thread may call it.
 
     Attributes:
+        model: the generator's entry in the manifest.
         networks: the networks that it runs.
-        size: side of the crops, px.
         unusable: how many outputs of the generator were not a drawing.
     """
 
+    model: Model
     networks: Sequence[Network]
-    size: int
     unusable: int
 
     def matte(self, image: Image, cut: Cut, ticket: Ticket) -> NDArray[np.float32]:
-        """Estimate one face's matte in `image` `(H, W, 3)` uint8 RGB, as the generator sees it.
+        """Estimate one face's matte in `image` `(H, W, 3)` uint8 RGB.
 
         Returns:
-            `(S, S)` float32, 0..1; it does not fade where the photo ends.
+            `(S, S)` float32, 0..1, of the cut's size; it does not fade where the photo ends.
         """
 
     def draw(
         self, image: Image, cut: Cut, ticket: Ticket, colours: Colours | None = None
     ) -> Drawing:
-        """Draw one face of `image` `(H, W, 3)` uint8 RGB.
+        """Draw one face of `image` `(H, W, 3)` uint8 RGB, at the size of its cut.
 
-        The generator is run once more if its output is flat or not finite.
+        A generator with one size draws at that size, and its drawing is enlarged. The generator is
+        run once more if its output is flat or not finite.
 
         Args:
             image: the photo.
@@ -90,6 +96,15 @@ class Drawer(Protocol):
             UnusableOutput: the second output is no better.
         """
 
+    def draw_whole(self, image: Image, ticket: Ticket) -> Image:
+        """Draw all of `image` `(H, W, 3)` uint8 RGB; the same comes back.
+
+        Only what takes pictures of any size can do this.
+
+        Raises:
+            UnusableOutput: as from `draw`.
+        """
+
 
 class StagedDrawer:
     """Runs the matte network, composites, and runs the generator, one stage after another."""
@@ -97,9 +112,10 @@ class StagedDrawer:
     def __init__(self, matte: Network, generator: Network) -> None:
         self.matte_network = matte
         self.generator = generator
+        self.model = generator.model
         self.networks: Sequence[Network] = (matte, generator)
-        self.size = generator.model.image_size
         self.unusable = 0
+        self._one_whole_photo = Lock()  # they take hundreds of megabytes each
 
     def matte(self, image: Image, cut: Cut, ticket: Ticket) -> NDArray[np.float32]:
         """See `Drawer`."""
@@ -111,67 +127,132 @@ class StagedDrawer:
     ) -> Drawing:
         """See `Drawer`."""
         matte = self.matte(image, cut, ticket)
+        if self.model.portrait == "cutout":
+            return self._draw_cutout(cut, matte, ticket, colours)
         with ticket.stage(Stage.COMPOSE):
-            tensor = to_tensor(composite(cut.crop.pixels, matte))
-        with ticket.stage(Stage.GENERATE):
-            output = self._generate(tensor, ticket)
+            seen = self._fit(composite(cut.crop.pixels, matte))
+        output = self._generate(to_tensor(seen), ticket)
         with ticket.stage(Stage.COMPOSE):
-            cartoon = to_image(output)
-            if (colours or self.generator.model.colours) == "photo":
-                cartoon = recolour(cut.crop.pixels, cartoon, matte)
-            return Drawing(cartoon, fade_out(matte, cut.crop))
+            return finish_drawing(to_image(output), cut, matte, colours or self.model.colours)
+
+    def _fit(self, seen: Image) -> Image:
+        """Resize what the generator sees to its own size, if it has one."""
+        size = len(seen) if self.model.takes_any_size else self.model.image_size
+        if size == len(seen):
+            return seen
+        way = cv2.INTER_AREA if size < len(seen) else cv2.INTER_CUBIC
+        return np.asarray(cv2.resize(seen, (size, size), interpolation=way), np.uint8)
+
+    def _draw_cutout(
+        self, cut: Cut, matte: NDArray[np.float32], ticket: Ticket, colours: Colours | None
+    ) -> Drawing:
+        """Draw a firmly cut out portrait, and its outline."""
+        with ticket.stage(Stage.COMPOSE):
+            unit = len(matte) / UNITS
+            person = firm(matte, unit)
+            seen = self._fit(cut_out(cut.crop.pixels, person, unit))
+        output = self._generate(to_tensor(seen), ticket)
+        with ticket.stage(Stage.COMPOSE):
+            painted = finish_drawing(to_image(output), cut, person, colours or self.model.colours)
+            lines = outline(person, unit)
+            levels = ink(np.asarray(painted.cartoon, np.float32) / np.float32(255), lines)
+            return Drawing(levels * np.float32(255), fade_out(cover(person), cut.crop))
+
+    def draw_whole(self, image: Image, ticket: Ticket) -> Image:
+        """See `Drawer`."""
+        height, width = image.shape[:2]
+        padding = (0, -height % STRIDE, 0, -width % STRIDE)
+        padded = cv2.copyMakeBorder(image, *padding, cv2.BORDER_REFLECT)
+        with self._one_whole_photo:
+            output = self._generate(to_tensor(np.asarray(padded, np.uint8)), ticket)
+        with ticket.stage(Stage.COMPOSE):
+            return np.asarray(to_image(output).round()[:height, :width], np.uint8)
 
     def _generate(self, tensor: NDArray[np.float32], ticket: Ticket) -> NDArray[np.float32]:
-        """Run the generator on one tensor `(3, S, S)`; the same shape comes back."""
-        for _ in range(TRIES):
-            (outputs,) = self.generator.run(tensor[None], ticket)
-            output: NDArray[np.float32] = outputs[0]
-            if np.isfinite(output).all() and np.ptp(output) > FLAT:
-                return output
-            self.unusable += 1
-        raise UnusableOutput
+        """Run the generator on one tensor `(3, H, W)`; the same shape comes back."""
+        with ticket.stage(Stage.GENERATE):
+            for _ in range(TRIES):
+                (outputs,) = self.generator.run(tensor[None], ticket)
+                output: NDArray[np.float32] = outputs[0]
+                if np.isfinite(output).all() and np.ptp(output) > FLAT:
+                    return output
+                self.unusable += 1
+            raise UnusableOutput
 
 
 class FusedDrawer:
     """Runs the graph of `pipeline.fuse`; draws within one grey level of the staged drawer."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, generator: Model) -> None:
         self.network = network
+        self.model = generator
         self.networks: Sequence[Network] = (network,)
-        self.size = network.model.image_size
         self.unusable = 0
 
     def matte(
         self,
-        image: Image,  # noqa: ARG002 - the cut has it
+        image: Image,
         cut: Cut,
         ticket: Ticket,
     ) -> NDArray[np.float32]:
         """See `Drawer`. The cartoon is drawn as well, which costs a GPU little."""
         with ticket.stage(Stage.GENERATE):
-            return self._run(cut, ticket)[2]
+            return self._run(self._fit(image, cut), ticket)[2]
 
     def draw(
         self,
-        image: Image,  # noqa: ARG002 - the cut has it
+        image: Image,
         cut: Cut,
         ticket: Ticket,
         colours: Colours | None = None,
     ) -> Drawing:
         """See `Drawer`."""
-        colours = colours or self.network.model.colours
+        colours = colours or self.model.colours
         with ticket.stage(Stage.GENERATE):
-            drawn, recoloured, matte = self._run(cut, ticket)
+            drawn, recoloured, matte = self._run(self._fit(image, cut), ticket)
         with ticket.stage(Stage.COMPOSE):
-            cartoon = recoloured if colours == "photo" else drawn
-            return Drawing(cartoon, fade_out(matte, cut.crop))
+            size = len(cut.crop.pixels)
+            if size == len(drawn):
+                cartoon = recoloured if colours == "photo" else drawn
+                return Drawing(cartoon, fade_out(matte, cut.crop))
+            matte = np.asarray(cv2.resize(matte, (size, size), interpolation=cv2.INTER_LINEAR))
+            return finish_drawing(drawn.astype(np.float32), cut, matte, colours)
 
-    def _run(self, cut: Cut, ticket: Ticket) -> tuple[Image, Image, NDArray[np.float32]]:
+    def draw_whole(self, image: Image, ticket: Ticket) -> Image:
+        """Never called: the graph takes squares of one size."""
+        raise NotImplementedError
+
+    def _fit(self, image: Image, cut: Cut) -> Image:
+        """Return the square at the size that the graph takes, `(S, S, 3)` uint8 RGB."""
+        size = self.model.image_size
+        if len(cut.crop.pixels) == size:
+            return cut.crop.pixels
+        return crop_face(image, cut.alignment, size).pixels
+
+    def _run(self, pixels: Image, ticket: Ticket) -> tuple[Image, Image, NDArray[np.float32]]:
         """Run the graph: the drawing, the same in the photo's colours, and the matte."""
         for _ in range(TRIES):
-            drawn, recoloured, mattes, spreads = self.network.run(cut.crop.pixels[None], ticket)
+            drawn, recoloured, mattes, spreads = self.network.run(pixels[None], ticket)
             if spreads[0] > FLAT:  # False for NaN
                 matte = mattes[0].astype(np.float32) / np.float32(255)
                 return drawn[0], recoloured[0], matte
             self.unusable += 1
         raise UnusableOutput
+
+
+def finish_drawing(
+    cartoon: NDArray[np.float32], cut: Cut, matte: NDArray[np.float32], colours: Colours
+) -> Drawing:
+    """Bring what a generator drew to the size of its cut, and to the photo's colours if asked.
+
+    Args:
+        cartoon: `(N, N, 3)` float32 RGB, 0..255, at the generator's size.
+        cut: the face, at the size of the answer.
+        matte: `(S, S)` float32, 0..1, of the cut's size.
+        colours: the photo's, or as drawn.
+    """
+    if len(cartoon) != len(matte):
+        cartoon = enlarge(cartoon, len(matte))
+    if colours == "photo":
+        cartoon = recolour(cut.crop.pixels, cartoon, matte)
+    return Drawing(cartoon, fade_out(matte, cut.crop))

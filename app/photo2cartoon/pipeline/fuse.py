@@ -45,6 +45,8 @@ def fuse(matte: Model, generator: Model) -> tuple[Model, bytes]:
         NotFusable: they take pictures of different sizes, or `onnx` cannot join them.
         ManifestError: a file differs from its entry.
     """
+    if generator.takes_any_size or generator.portrait == "cutout":
+        raise NotFusable("its portraits are of any size, or cut out on the CPU")
     size = generator.image_size
     if (matte.inputs[0].image_size or EMBEDDED_SIZE) != size:
         raise NotFusable(f"the matte network does not take pictures of {size} px")

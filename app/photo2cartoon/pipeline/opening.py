@@ -1,7 +1,10 @@
 """Opening: from the settings to a loaded pipeline. The one file that knows every part."""
 
 import logging
+from collections.abc import Iterable
 from dataclasses import replace
+from functools import cache
+from pathlib import Path
 
 import cv2
 
@@ -13,11 +16,12 @@ from photo2cartoon.pipeline.faces.pack import read_pack
 from photo2cartoon.pipeline.faces.scrfd import Landmarks106, ScrfdFinder
 from photo2cartoon.pipeline.fuse import NotFusable, fuse
 from photo2cartoon.pipeline.pipeline import Pipeline
+from photo2cartoon.pipeline.styles import Styles
 from photo2cartoon.runtime.batcher import Batcher
 from photo2cartoon.runtime.binding import BoundNetwork, DeviceLost
 from photo2cartoon.runtime.checks import Finding, StartRefused
 from photo2cartoon.runtime.device import CPU, Device
-from photo2cartoon.runtime.network import Network, OnnxNetwork
+from photo2cartoon.runtime.network import Network, OnnxNetwork, open_network
 from photo2cartoon_models.manifest import (
     ManifestError,
     Model,
@@ -41,11 +45,27 @@ def open_pipeline(settings: Settings) -> Pipeline:
     """
     cv2.setNumThreads(1)  # requests run side by side; OpenCV's own threads would compete
     device = Device.choose(settings)
-    log.info("device", extra={"fields": {"provider": device.provider, "why": device.why}})
+    while True:
+        fields = {"provider": device.provider, "precision": device.precision, "why": device.why}
+        log.info("device", extra={"fields": fields})
+        try:
+            return open_on(device, settings)
+        except (ManifestError, StartRefused) as error:
+            if not (next_best := device.next_best(settings, str(error))):
+                raise
+            device = next_best
+
+
+def open_on(device: Device, settings: Settings) -> Pipeline:
+    """Load, verify and warm up the models on `device`.
+
+    Raises:
+        ManifestError, StartRefused: as `open_pipeline`.
+    """
     manifest = load_manifest()
     pipeline = Pipeline(
         open_detector(settings, manifest, device),
-        open_drawer(settings, manifest, device),
+        open_styles(settings, manifest, device),
         max_pixels=settings.max_pixels,
         min_face_px=settings.min_face_px,
         device=device,
@@ -74,41 +94,73 @@ def open_detector(settings: Settings, manifest: dict[str, Model], device: Device
         ManifestError, StartRefused: as `open_pipeline`.
         PackError: InsightFace's pack cannot be used.
     """
-    mesh = OnnxNetwork(manifest["face_mesh"])
+    mesh = open_network(manifest["face_mesh"], CPU if device.on_gpu else device)
     if settings.detector == "embedded" or settings.insightface_pack is None:
         networks = (OnnxNetwork(manifest[name]) for name in ("face_short", "face_full"))
         return FaceDetector(BlazeFaceCascade(*networks), mesh)
     pack = read_pack(settings.insightface_pack)
     fields = {"backend": "insightface", "pack": str(pack.folder), "models": pack.digests}
     log.info("detector", extra={"fields": fields})
-    if device.on_gpu:  # it takes two sizes, and is not worth minutes of building engines
-        device = replace(device, provider="cuda", cuda_graphs=False)
+    device = without_fixed_shapes(device) if device.on_gpu else CPU  # sessions of ONNX Runtime
     landmarks = Landmarks106(pack.landmarks, device) if pack.landmarks else None
     return FaceDetector(ScrfdFinder(pack.detector, device), mesh, landmarks)
 
 
-def open_drawer(settings: Settings, manifest: dict[str, Model], device: Device) -> Drawer:
-    """Load the drawer: in stages on a CPU, as one graph on a GPU if the networks can be joined.
+def without_fixed_shapes(device: Device) -> Device:
+    """Return `device` for a network whose sizes are free: engines and CUDA graphs fix them."""
+    return replace(device, provider="cuda", cuda_graphs=False) if device.on_gpu else device
+
+
+def open_styles(settings: Settings, manifest: dict[str, Model], device: Device) -> Styles:
+    """Load the styles: in stages on a CPU, as one graph on a GPU if the networks can be joined.
 
     Raises:
         ManifestError, StartRefused: as `open_pipeline`.
     """
     matte = load_model(settings.matte_model) if settings.matte_model else manifest["selfie"]
-    generator = find_generator(manifest, settings.generator)
     largest = settings.max_batch or (GPU_BATCH if device.on_gpu else 1)
+
+    any_size = without_fixed_shapes(device)
 
     def shared(network: Network) -> Network:
         if largest == 1 and not device.on_gpu:
             return network
         return Batcher(network, largest, settings.max_batch_wait_ms / 1000)
 
-    if device.on_gpu:
-        try:
-            return FusedDrawer(shared(open_fused(matte, generator, device, largest)))
-        except NotFusable as reason:
-            log.warning("in stages", extra={"fields": {"why": str(reason)}})
-    networks = (OnnxNetwork(model, device, largest=largest) for model in (matte, generator))
-    return StagedDrawer(*map(shared, networks))
+    @cache
+    def matte_network() -> Network:
+        return shared(open_network(matte, device, largest))
+
+    def open_drawer(generator: Model) -> Drawer:
+        if device.on_gpu:
+            try:
+                fused = open_fused(matte, generator, device, largest)
+                return FusedDrawer(shared(fused), generator)
+            except NotFusable as reason:
+                fields = {"style": generator.name, "why": str(reason)}
+                log.warning("in stages", extra={"fields": fields})
+        where = any_size if generator.takes_any_size else device
+        return StagedDrawer(matte_network(), shared(open_network(generator, where, largest)))
+
+    models = find_styles(manifest, (settings.generator, *settings.styles))
+    return Styles({model.name: open_drawer(model) for model in models})
+
+
+def find_styles(manifest: dict[str, Model], asked: Iterable[Path]) -> list[Model]:
+    """Return the entries of generators, each once: names of the manifest, files, or folders.
+
+    A folder stands for the ONNX files in it, by name.
+
+    Raises:
+        ManifestError: one of them is not a generator, or two files have the same name.
+    """
+    models: dict[str, Model] = {}
+    for name in asked:
+        files = sorted(name.glob("*.onnx")) if name.is_dir() else [name]
+        for model in (find_generator(manifest, file) for file in files):
+            if models.setdefault(model.name, model).sha256 != model.sha256:
+                raise ManifestError(f"two styles are called {model.name}: {name} is the second")
+    return list(models.values())
 
 
 def open_fused(matte: Model, generator: Model, device: Device, largest: int) -> BoundNetwork:

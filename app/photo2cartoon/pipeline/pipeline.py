@@ -5,19 +5,21 @@ import math
 from contextlib import suppress
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from photo2cartoon.ground.errors import FaceTooSmall
+from photo2cartoon.ground.errors import FaceTooSmall, NoFaceFound
 from photo2cartoon.ground.options import Options
 from photo2cartoon.ground.ticket import Stage, Ticket
 from photo2cartoon.pipeline.alignment import crop_face, estimate_alignment
 from photo2cartoon.pipeline.close_up import frame_close_up
 from photo2cartoon.pipeline.decode import DecodedPhoto, decode_photo
-from photo2cartoon.pipeline.drawer import Cut, Drawer, Drawing
+from photo2cartoon.pipeline.drawer import Cut, Drawing
 from photo2cartoon.pipeline.encode import encode_image
 from photo2cartoon.pipeline.faces.detector import Face, FaceDetector, select_faces
 from photo2cartoon.pipeline.scene import lay_back
+from photo2cartoon.pipeline.styles import Styles, head_size, portrait_size
 from photo2cartoon.runtime.batcher import Batcher
 from photo2cartoon.runtime.device import CPU, Device
 from photo2cartoon.runtime.network import Network
@@ -27,6 +29,11 @@ from photo2cartoon_models.preprocess import composite, to_tensor
 log = logging.getLogger("photo2cartoon.pipeline.pipeline")
 
 DETECTION_LONG_SIDE = 1280  # px; the detectors shrink the photo to 384 px anyway
+SCENE_FACE_PX = 16  # smallest face that is drawn in a scene, px of its longer side
+WHOLE_SIDE = 2048  # px: of a photo that is drawn whole
+WHOLE_PIXELS = 2048 * 1536  # that is then drawn in 3.5 s on one core and takes 500 MiB
+LEAST_SIDE = 32  # px
+WHOLE_FACE = 400  # px: wider faces are drawn with lines too fine for them
 
 Image = NDArray[np.uint8]
 
@@ -54,7 +61,7 @@ class Pipeline:
 
     Attributes:
         detector: finds the faces.
-        drawer: draws them.
+        styles: what draws them.
         max_pixels: most pixels of a photo.
         min_face_px: smallest face, px of its longer side.
         device: what the drawer's networks run on.
@@ -63,14 +70,14 @@ class Pipeline:
     def __init__(
         self,
         detector: FaceDetector,
-        drawer: Drawer,
+        styles: Styles,
         *,
         max_pixels: int,
         min_face_px: int,
         device: Device = CPU,
     ) -> None:
         self.detector = detector
-        self.drawer = drawer
+        self.styles = styles
         self.max_pixels = max_pixels
         self.min_face_px = min_face_px
         self.device = device
@@ -78,7 +85,9 @@ class Pipeline:
     @property
     def networks(self) -> list[Network]:
         """All networks, in the order in which a photo meets them."""
-        return [*self.detector.networks, *self.drawer.networks]
+        drawers = self.styles.drawers.values()
+        every = [*self.detector.networks, *(n for drawer in drawers for n in drawer.networks)]
+        return list({id(network): network for network in every}.values())  # mattes are shared
 
     @property
     def batchers(self) -> list[Batcher]:
@@ -105,7 +114,7 @@ class Pipeline:
         Raises:
             Problem: any of the family in `ground.errors` whose cause lies in the photo.
         """
-        options, ticket = options or Options(), ticket or Ticket()
+        options, ticket = self.styles.settle(options or Options()), ticket or Ticket()
         pictures = self.draw(photo, options, ticket)
         with ticket.stage(Stage.ENCODE):
             output_format = options.format or "png"
@@ -120,20 +129,60 @@ class Pipeline:
         Raises:
             Problem: as `cartoonize`.
         """
+        drawer = self.styles.drawer(options)
+        if options.compose == "whole":
+            image = self.find_whole(photo, ticket)
+            ticket.facts["style"] = drawer.model.name
+            return [drawer.draw_whole(image, ticket)]
         image, cuts = self.find(photo, options, ticket)
-        drawings = [self.drawer.draw(image, cut, ticket, options.colours) for cut in cuts]
+        ticket.facts["style"] = drawer.model.name
+        drawings = [drawer.draw(image, cut, ticket, options.colours) for cut in cuts]
         with ticket.stage(Stage.COMPOSE):
             return finish(image, cuts, drawings, options)
 
     def prepare(
-        self, photo: bytes, options: Options, ticket: Ticket
+        self, photo: bytes, options: Options, ticket: Ticket, size: int | None = None
     ) -> tuple[Image, list[Portrait]]:
         """Run everything before the generator; return the decoded photo and its chosen faces."""
-        image, cuts = self.find(photo, options, ticket)
-        return image, [Portrait(cut, self.drawer.matte(image, cut, ticket)) for cut in cuts]
+        image, cuts = self.find(photo, options, ticket, size)
+        drawer = self.styles.drawer(options)
+        return image, [Portrait(cut, drawer.matte(image, cut, ticket)) for cut in cuts]
 
-    def find(self, photo: bytes, options: Options, ticket: Ticket) -> tuple[Image, list[Cut]]:
+    def find_whole(self, photo: bytes, ticket: Ticket) -> Image:
+        """Decode a photo at the size at which it is drawn whole: that of its faces decides.
+
+        Returns:
+            `(H, W, 3)` uint8 RGB.
+        """
+        with ticket.stage(Stage.DECODE):
+            decoded = decode_photo(photo, self.max_pixels, WHOLE_SIDE)
+            ticket.facts["scale"] = decoded.scale
+        faces: list[Face] = []
+        with ticket.stage(Stage.DETECT), suppress(NoFaceFound):
+            faces = self.detector.detect(decoded.pixels, every=True)
+        ticket.facts["faces"] = len(faces)
+        with ticket.stage(Stage.ALIGN):
+            widths = (np.ptp(face.box[::2]) for face in faces)
+            shrink = min(
+                1.0,
+                WHOLE_SIDE / max(decoded.size),
+                math.sqrt(WHOLE_PIXELS / math.prod(decoded.size)),
+                WHOLE_FACE / max(widths, default=1.0),
+            )
+            size = [max(LEAST_SIDE, round(side * shrink)) for side in decoded.size]
+            drawn = cv2.resize(decoded.pixels, size, interpolation=cv2.INTER_AREA)
+            return np.asarray(drawn, np.uint8)
+
+    def find(
+        self, photo: bytes, options: Options, ticket: Ticket, size: int | None = None
+    ) -> tuple[Image, list[Cut]]:
         """Decode a photo, find its faces, and cut out the chosen ones.
+
+        Args:
+            photo: the bytes of the file.
+            options: which faces, in which style.
+            ticket: the request's.
+            size: side of the squares, px; None: what options, style and photo say.
 
         Returns:
             The photo's pixels `(H, W, 3)` uint8 RGB, and one cut per face.
@@ -147,43 +196,52 @@ class Pipeline:
             found = self.detector.detect(decoded.pixels, every=options.faces != "largest")
             ticket.facts["faces"] = len(found)
             faces = select_faces(found, options.faces)
+            sides = [estimate_alignment(face, decoded.size).side for face in faces]
+            sizes = [size or self._size(options, side * decoded.scale) for side in sides]
         with ticket.stage(Stage.DECODE):
-            image, faces = self._decode_finer(photo, decoded, faces)
+            factor = max(size / side for size, side in zip(sizes, sides, strict=True))
+            image, faces = self._decode_finer(photo, decoded, faces, factor)
         with ticket.stage(Stage.ALIGN):
-            return image, self._cut_faces(image, faces, every=options.faces == "all")
+            return image, self._cut_faces(image, faces, sizes, options)
 
-    def _cut_faces(self, image: Image, faces: list[Face], *, every: bool) -> list[Cut]:
-        """Cut out each face.
+    def _size(self, options: Options, side: float) -> int:
+        """Return at how many pixels to draw a face whose square has `side` px in the file."""
+        model = self.styles.drawer(options).model
+        if options.compose == "scene":
+            return head_size(side) if model.takes_any_size else model.image_size
+        return portrait_size(model, side, options.size)
 
-        Of `every` face, those too small are left out: a passer-by must not cost the others theirs.
+    def _cut_faces(
+        self, image: Image, faces: list[Face], sizes: list[int], options: Options
+    ) -> list[Cut]:
+        """Cut out each face at its size, px.
+
+        Of all faces, those too small are left out: a passer-by must not cost the others theirs. A
+        scene shows a head no larger than it is, so smaller ones will do.
         """
-        if not every:
-            return [self._cut_face(image, face) for face in faces]
+        scene, every = options.compose == "scene", options.faces == "all"
+        least = min(self.min_face_px, SCENE_FACE_PX) if scene else self.min_face_px
         cuts = []
-        for face in faces:
-            with suppress(FaceTooSmall):
-                cuts.append(self._cut_face(image, face))
+        for face, size in zip(faces, sizes, strict=True):
+            try:
+                cuts.append(_cut_face(image, face, size, least))
+            except FaceTooSmall:
+                if not every:
+                    raise
         if not cuts:
             raise FaceTooSmall
         return cuts
 
-    def _cut_face(self, image: Image, face: Face) -> Cut:
-        """Align and crop one face of `image` `(H, W, 3)` uint8 RGB."""
-        size = (image.shape[1], image.shape[0])
-        alignment = estimate_alignment(face, size, self.min_face_px)
-        return Cut(crop_face(image, alignment, self.drawer.size), alignment)
-
     def _decode_finer(
-        self, photo: bytes, decoded: DecodedPhoto, faces: list[Face]
+        self, photo: bytes, decoded: DecodedPhoto, faces: list[Face], factor: float
     ) -> tuple[Image, list[Face]]:
-        """Decode again if the generator takes more pixels of a face, and the file has more."""
-        side = min(estimate_alignment(face, decoded.size).side for face in faces)
-        if decoded.scale == 1 or side >= self.drawer.size:
+        """Decode again, `factor` times as large, if faces need it and the file has more pixels."""
+        if decoded.scale == 1 or factor <= 1:
             return decoded.pixels, faces
-        long_side = math.ceil(max(decoded.size) * self.drawer.size / side)
+        long_side = math.ceil(max(decoded.size) * factor)
         finer = decode_photo(photo, self.max_pixels, long_side)
-        factor = np.array(finer.size) / decoded.size
-        return finer.pixels, [face.scaled(factor) for face in faces]
+        grown = np.array(finer.size) / decoded.size
+        return finer.pixels, [face.scaled(grown) for face in faces]
 
     def warm_up(self) -> None:
         """Run every network once.
@@ -198,6 +256,17 @@ class Pipeline:
         """End the batchers' threads."""
         for batcher in self.batchers:
             batcher.close()
+
+
+def _cut_face(image: Image, face: Face, size: int, least: int) -> Cut:
+    """Align and crop one face of `image` `(H, W, 3)` uint8 RGB at `size` px.
+
+    Raises:
+        FaceTooSmall: its longer side is less than `least` px.
+    """
+    photo_size = (image.shape[1], image.shape[0])
+    alignment = estimate_alignment(face, photo_size, least)
+    return Cut(crop_face(image, alignment, size), alignment)
 
 
 def finish(image: Image, cuts: list[Cut], drawings: list[Drawing], options: Options) -> list[Image]:

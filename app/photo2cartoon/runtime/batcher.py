@@ -82,6 +82,11 @@ class Batcher:
         return self.network.nodes
 
     @property
+    def precision(self) -> str:
+        """See `Network`."""
+        return self.network.precision
+
+    @property
     def fastest_s(self) -> float:
         """Fewest seconds per input over all buckets, as measured; 0 before any batch has run."""
         known = [times.mean / bucket for bucket, times in self.times.items() if times.mean]
@@ -149,11 +154,19 @@ class Batcher:
                         lambda: self._closed or len(self._waiting) >= self.buckets[-1],
                         self.max_wait_s,
                     )
-                while self._waiting and len(items) < self.buckets[-1]:
-                    item = self._waiting.popleft()
-                    if self._is_wanted(item):
-                        items.append(item)
+                self._take_alike(items)
         return items
+
+    def _take_alike(self, items: list[_Item]) -> None:
+        """Move waiting inputs to `items`: the first, and those of its shape; the others wait on."""
+        others: list[_Item] = []
+        while self._waiting and len(items) < self.buckets[-1]:
+            item = self._waiting.popleft()
+            if items and item.tensor.shape != items[0].tensor.shape:
+                others.append(item)
+            elif self._is_wanted(item):
+                items.append(item)
+        self._waiting.extendleft(reversed(others))
 
     def _is_wanted(self, item: _Item) -> bool:
         """Tell whether an input still counts: someone waits for it, and it is not too late."""

@@ -10,6 +10,7 @@ from contextlib import redirect_stdout
 from ctypes.util import find_library
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Literal, cast
@@ -17,10 +18,12 @@ from typing import Literal, cast
 from photo2cartoon.runtime.gpu import count_gpus
 from photo2cartoon.runtime.gpu import driver_version as driver_version  # offered here too
 
-Provider = Literal["cpu", "cuda", "tensorrt"]
+Provider = Literal["cpu", "openvino", "cuda", "tensorrt"]
 
+# ONNX Runtime's names. OpenVINO is no provider of its package: it is a runtime of its own.
 EXECUTION_PROVIDERS: dict[str, str] = {
     "cpu": "CPUExecutionProvider",
+    "openvino": "OpenVINO",
     "cuda": "CUDAExecutionProvider",
     "tensorrt": "TensorrtExecutionProvider",
 }
@@ -98,10 +101,10 @@ def cuda_version() -> int:
 
 
 def choose_provider(asked: str, device_id: int = 0) -> tuple[Provider, str]:
-    """Settle on one provider: `auto` takes CUDA if nothing keeps it from working.
+    """Settle on one provider: `auto` takes the first of CUDA, OpenVINO and the CPU that can work.
 
     Args:
-        asked: `auto`, `cpu`, `cuda` or `tensorrt`.
+        asked: `auto`, `cpu`, `openvino`, `cuda` or `tensorrt`.
         device_id: CUDA's number of the GPU.
 
     Returns:
@@ -115,22 +118,26 @@ def choose_provider(asked: str, device_id: int = 0) -> tuple[Provider, str]:
         raise StartRefused(problems[0])
     if asked != "auto":
         return cast(Provider, asked), "asked for"
-    if missing := find_problems("cuda", device_id):
-        return "cpu", missing[0].what
-    return "cuda", "there is a GPU, and ONNX Runtime supports CUDA"
+    if not (missing := find_problems("cuda", device_id)):
+        return "cuda", "there is a GPU, and ONNX Runtime supports CUDA"
+    if problem := _openvino_problem():
+        return "cpu", f"{missing[0].what}; {problem.what}"
+    return "openvino", f"{missing[0].what}; OpenVINO {version('openvino')} is installed"
 
 
 def find_problems(provider: str, device_id: int = 0) -> list[Finding]:
     """List what keeps `provider` from working, most basic first; an empty list means: try it.
 
     Args:
-        provider: `cpu`, `cuda`, `tensorrt`, or `auto`, which needs no more than `cpu`.
+        provider: one of `EXECUTION_PROVIDERS`, or `auto`, which needs no more than `cpu`.
         device_id: CUDA's number of the GPU.
     """
     if problem := _package_problem():
         return [problem]
     if provider in ("auto", "cpu"):
         return []
+    if provider == "openvino":
+        return [problem] if (problem := _openvino_problem()) else []
     checks = [_provider_problem(provider), _library_problem(), _driver_problem()]
     checks.append(_device_problem(device_id))
     if provider == "tensorrt":
@@ -172,6 +179,19 @@ def _library_problem() -> Finding | None:
         f"CUDA's libraries do not load: {failed}",
         f"install photo2cartoon[gpu], which brings them, {CPU_INSTEAD}",
     )
+
+
+def _openvino_problem() -> Finding | None:
+    try:
+        version("openvino")
+        import_module("openvino")
+    except PackageNotFoundError:
+        return Finding(
+            "OpenVINO is not installed", f"pip install 'photo2cartoon[openvino]', {CPU_INSTEAD}"
+        )
+    except ImportError as error:
+        return Finding(f"OpenVINO does not load: {error}", f"install it again, {CPU_INSTEAD}")
+    return None
 
 
 def _tensorrt_problem() -> Finding | None:

@@ -1,16 +1,24 @@
-"""Device: which execution provider runs the networks, and with which options."""
+"""Device: what runs the networks, ONNX Runtime or OpenVINO, where, and with which options."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal, Self
 
 import onnxruntime
 
+from photo2cartoon.ground.machine import available_cores
 from photo2cartoon.ground.settings import Settings
-from photo2cartoon.runtime.checks import EXECUTION_PROVIDERS, Provider, choose_provider
+from photo2cartoon.runtime.checks import (
+    EXECUTION_PROVIDERS,
+    Finding,
+    Provider,
+    StartRefused,
+    choose_provider,
+)
 from photo2cartoon.runtime.gpu import read_gpu
 
+Precision = Literal["float32", "bfloat16"]
 ConvSearch = Literal["heuristic", "exhaustive", "default"]
 TENSORRT_PACKAGES = ("tensorrt-cu13", "tensorrt-cu12", "tensorrt")
 
@@ -38,10 +46,10 @@ class Shapes:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """One execution provider with its options, made once (`pipeline.opening`), read by sessions.
+    """One execution provider with its options, made once (`pipeline.opening`), read by networks.
 
-    Every field but `provider` and `why` is the setting of the same name. All of them may change an
-    answer's bytes.
+    Every field but the first two and the last two is the setting of the same name. All of them but
+    `why` and `streams` may change an answer's bytes.
 
     Attributes:
         provider: never `auto`, which `choose` settles.
@@ -54,6 +62,8 @@ class Device:
             shape, the heuristic 2 ms, for the same speed afterwards (PaddlePaddle/PaddleX#5057).
         cuda_graphs: whether the kernels of each batch size are recorded once and launched as one.
         engine_cache: folder for TensorRT's engines, because building one takes minutes.
+        precision: what generators compute in on OpenVINO.
+        streams: OpenVINO: how many threads run a network at the same time, each for itself.
     """
 
     provider: Provider = "cpu"
@@ -64,6 +74,8 @@ class Device:
     conv_search: ConvSearch = "heuristic"
     cuda_graphs: bool = False
     engine_cache: Path = Path("engines")
+    precision: Precision = "float32"
+    streams: int = 1
 
     @classmethod
     def choose(cls, settings: Settings) -> Self:
@@ -73,17 +85,45 @@ class Device:
             StartRefused: it cannot work here.
         """
         provider, why = choose_provider(settings.provider, settings.device_id)
-        options = {field.name for field in fields(cls)} - {"provider", "why"}
-        return cls(provider, why, **settings.model_dump(include=options))
+        names = {field.name for field in fields(cls)}
+        device = cls(provider, why, **settings.model_dump(include=names - {"provider"}))
+        if not device.on_gpu and settings.cpu_precision == "bfloat16":
+            _check_bfloat16(provider)
+        if provider != "openvino":
+            return device
+        streams = settings.threads or available_cores()
+        half = settings.cpu_precision != "float32" and _has_bfloat16()
+        return replace(device, streams=streams, precision="bfloat16" if half else "float32")
+
+    def next_best(self, settings: Settings, why: str) -> Self | None:
+        """Return what takes this device's place where a network fails its self test on it.
+
+        Only what the settings leave to us is replaced: on OpenVINO, bfloat16 by float32, and
+        OpenVINO by ONNX Runtime.
+
+        Args:
+            settings: those that the device was chosen by.
+            why: what failed.
+
+        Returns:
+            The next device; None if the start must end.
+        """
+        if self.provider != "openvino" or settings.cpu_precision == "bfloat16":
+            return None
+        if self.precision == "bfloat16" and settings.cpu_precision == "auto":
+            return replace(self, precision="float32", why=f"{self.why}; not in bfloat16: {why}")
+        if settings.provider == "auto":
+            return replace(self, provider="cpu", streams=1, why=why)
+        return None
 
     @property
     def on_gpu(self) -> bool:
         """Whether networks run on a GPU."""
-        return self.provider != "cpu"
+        return self.provider in ("cuda", "tensorrt")
 
     @property
     def execution_provider(self) -> str:
-        """ONNX Runtime's name of the provider."""
+        """ONNX Runtime's name of the provider, or OpenVINO."""
         return EXECUTION_PROVIDERS[self.provider]
 
     @property
@@ -93,6 +133,8 @@ class Device:
 
     def describe(self) -> str:
         """Name everything that decides an answer's bytes: provider, options, GPU and cuDNN."""
+        if self.provider == "openvino":
+            return f"{self.execution_provider} {version('openvino')} {self.precision}"
         if not self.on_gpu:
             return self.execution_provider
         gpu = read_gpu(self.device_id)
@@ -167,6 +209,25 @@ class Device:
 
 
 CPU = Device()
+
+
+def _has_bfloat16() -> bool:
+    from photo2cartoon.runtime.openvino import has_bfloat16  # noqa: PLC0415 - it may not be installed
+
+    return has_bfloat16()
+
+
+def _check_bfloat16(provider: Provider) -> None:
+    """Check that generators can compute in bfloat16 on this CPU, as was asked for.
+
+    Raises:
+        StartRefused: they cannot.
+    """
+    if provider == "openvino" and _has_bfloat16():
+        return
+    lacking = "this processor has no" if provider == "openvino" else "ONNX Runtime does without"
+    what = f"P2C_CPU_PRECISION=bfloat16, and {lacking} bfloat16 instructions"
+    raise StartRefused(Finding(what, "set P2C_CPU_PRECISION=auto"))
 
 
 def _first_version(*packages: str) -> str:

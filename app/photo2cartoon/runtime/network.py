@@ -1,4 +1,7 @@
-"""`Network`: whatever runs a model. `OnnxNetwork`: one verified model on ONNX Runtime."""
+"""`Network`: whatever runs a model. `OnnxNetwork`: one verified model on ONNX Runtime.
+
+`open_network` puts a model on the runtime that is right for it.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -10,14 +13,17 @@ from numpy.typing import NDArray
 from photo2cartoon.ground.ticket import Ticket
 from photo2cartoon.runtime.device import CPU, Device, Shapes
 from photo2cartoon.runtime.session import count_nodes, open_session
-from photo2cartoon_models.manifest import ManifestError, Model, TensorContract
+from photo2cartoon_models.manifest import ManifestError, Model, Role, TensorContract
 from photo2cartoon_models.preprocess import GOLDEN_TOLERANCE, probe_input, summarise
 
 Array = NDArray[Any]
+# What an OpenVINO device runs on OpenVINO. Detectors and mattes stay on ONNX Runtime: float32 gains
+# them nothing, and bfloat16 moves what they decide (docs/benchmarks.md).
+OPENVINO_ROLES: tuple[Role, ...] = ("landmarks", "generator")
 
 
 class Network(Protocol):
-    """A model that runs: alone (`OnnxNetwork`), or shared by many threads (`runtime.batcher`)."""
+    """A model that runs: alone (`LoadedNetwork`), or shared by many threads (`runtime.batcher`)."""
 
     @property
     def model(self) -> Model:
@@ -26,6 +32,10 @@ class Network(Protocol):
     @property
     def nodes(self) -> Mapping[str, int]:
         """How many nodes of the graph each execution provider runs."""
+
+    @property
+    def precision(self) -> str:
+        """What its arithmetic is done in: `float32`, `float16` or `bfloat16`."""
 
     def run(self, batch: Array, ticket: Ticket | None = None) -> list[Array]:
         """Run a batch `(N, ...)` as the contract states it; outputs in the contract's order."""
@@ -44,54 +54,24 @@ class Network(Protocol):
         """
 
 
-class OnnxNetwork:
-    """A model of the manifest, loaded and held to its contract. Any thread may call `run`."""
+class LoadedNetwork:
+    """A model of the manifest, loaded and held to its contract: what its runtimes have in common.
 
-    def __init__(
-        self,
-        model: Model,
-        device: Device = CPU,
-        content: bytes | None = None,
-        largest: int = 1,
-        *,
-        loose: bool = False,
-    ) -> None:
-        """Verify and load `model`.
+    Attributes:
+        model: the model's entry in the manifest.
+        nodes: how many nodes of the graph each execution provider runs.
+        precision: what its arithmetic is done in.
+    """
 
-        Args:
-            model: the entry.
-            device: where it must run.
-            content: the ONNX file's content, if it is not on disk.
-            largest: the largest batch that it will be given.
-            loose: see `open_session`.
+    nodes: Mapping[str, int]
 
-        Raises:
-            ManifestError: file and entry differ in digest, tensor names, element types or shapes.
-            StartRefused: the model does not run on `device`.
-        """
+    def __init__(self, model: Model, precision: str) -> None:
         self.model = model
-        content = model.read_verified() if content is None else content
-        name = f"{model.name}-{model.sha256[:12]}"
-        self._session = open_session(content, name, device, _shapes(model, largest), loose=loose)
-        _check_contract(model.name, model.inputs, self._session.get_inputs())
-        _check_contract(model.name, model.outputs, self._session.get_outputs())
-        self._output_names = [tensor.name for tensor in model.outputs]
-        self.nodes = count_nodes(self._session, device)
+        self.precision = precision
 
-    @property
-    def session(self) -> onnxruntime.InferenceSession:
-        """The session itself, for insightface's code (`pipeline.faces.scrfd`)."""
-        return self._session
-
-    def run(
-        self,
-        batch: Array,
-        ticket: Ticket | None = None,  # noqa: ARG002 - nothing waits here
-    ) -> list[Array]:
+    def run(self, batch: Array, ticket: Ticket | None = None) -> list[Array]:
         """Run a batch `(N, ...)` as the contract states it; outputs in the contract's order."""
-        feed = {self.model.inputs[0].name: batch}
-        outputs: list[Array] = self._session.run(self._output_names, feed)
-        return outputs
+        raise NotImplementedError
 
     def place(self, size: int) -> Array | None:  # noqa: ARG002
         """Return None: any place will do."""
@@ -124,6 +104,76 @@ class OnnxNetwork:
                 raise ManifestError(f"{name} is {off * 255:.1f} grey levels off the manifest's")
 
 
+class OnnxNetwork(LoadedNetwork):
+    """A model on ONNX Runtime. Any thread may call `run`."""
+
+    def __init__(
+        self,
+        model: Model,
+        device: Device = CPU,
+        content: bytes | None = None,
+        largest: int = 1,
+        *,
+        loose: bool = False,
+    ) -> None:
+        """Verify and load `model`.
+
+        Args:
+            model: the entry.
+            device: where it must run.
+            content: the ONNX file's content, if it is not on disk.
+            largest: the largest batch that it will be given.
+            loose: see `open_session`.
+
+        Raises:
+            ManifestError: file and entry differ in digest, tensor names, element types or shapes.
+            StartRefused: the model does not run on `device`.
+        """
+        super().__init__(model, model.precision)
+        content = model.read_verified() if content is None else content
+        name = f"{model.name}-{model.sha256[:12]}"
+        self._session = open_session(content, name, device, _shapes(model, largest), loose=loose)
+        check_contract(model.name, model.inputs, _describe(self._session.get_inputs()))
+        check_contract(model.name, model.outputs, _describe(self._session.get_outputs()))
+        self._output_names = [tensor.name for tensor in model.outputs]
+        self.nodes = count_nodes(self._session, device)
+
+    @property
+    def session(self) -> onnxruntime.InferenceSession:
+        """The session itself, for insightface's code (`pipeline.faces.scrfd`)."""
+        return self._session
+
+    def run(
+        self,
+        batch: Array,
+        ticket: Ticket | None = None,  # noqa: ARG002 - nothing waits here
+    ) -> list[Array]:
+        """See `LoadedNetwork`."""
+        feed = {self.model.inputs[0].name: batch}
+        outputs: list[Array] = self._session.run(self._output_names, feed)
+        return outputs
+
+
+def open_network(model: Model, device: Device = CPU, largest: int = 1) -> LoadedNetwork:
+    """Load `model` on the runtime that is right for it on `device`.
+
+    Args:
+        model: the entry.
+        device: where it must run.
+        largest: the largest batch that it will be given.
+
+    Raises:
+        ManifestError, StartRefused: as `OnnxNetwork`.
+    """
+    if device.provider != "openvino":
+        return OnnxNetwork(model, device, largest=largest)
+    if model.role not in OPENVINO_ROLES:
+        return OnnxNetwork(model, CPU, largest=largest)
+    from photo2cartoon.runtime.openvino import OpenVinoNetwork  # noqa: PLC0415 - an extra may lack it
+
+    return OpenVinoNetwork(model, device)
+
+
 def _shapes(model: Model, largest: int) -> Shapes | None:
     """Return what TensorRT must know of the input; None if more than the batch is free."""
     contract = model.inputs[0]
@@ -133,22 +183,29 @@ def _shapes(model: Model, largest: int) -> Shapes | None:
     return Shapes(contract.name, tuple(rest), largest, half=model.precision == "float16")
 
 
-def _check_contract(
-    name: str, contracts: Sequence[TensorContract], nodes: Sequence[onnxruntime.NodeArg]
+Tensor = tuple[str, str, tuple[int | str | None, ...]]  # name, numpy's element type, sizes
+
+
+def check_contract(
+    name: str, contracts: Sequence[TensorContract], tensors: Sequence[Tensor]
 ) -> None:
-    found = sorted((node.name, node.type, tuple(node.shape)) for node in nodes)
-    stated = sorted(
-        (
-            contract.name,
-            f"tensor({'float' if contract.dtype == 'float32' else contract.dtype})",
-            contract.shape,
-        )
-        for contract in contracts
-    )
+    """Check that a graph has the tensors that the manifest states.
+
+    Raises:
+        ManifestError: names, element types or shapes differ.
+    """
+    found = sorted(tensors)
+    stated = sorted((contract.name, contract.dtype, contract.shape) for contract in contracts)
     names_fit = [each[:2] for each in found] == [each[:2] for each in stated]
     pairs = zip((each[2] for each in stated), (each[2] for each in found), strict=False)
     if not names_fit or not all(_shape_fits(*pair) for pair in pairs):
         raise ManifestError(f"model {name}: the graph has {found}, the manifest says {stated}")
+
+
+def _describe(nodes: Sequence[onnxruntime.NodeArg]) -> list[Tensor]:
+    types = {"float": "float32", "double": "float64"}  # the others have numpy's names
+    plain = ((n, n.type.removeprefix("tensor(").removesuffix(")")) for n in nodes)
+    return [(node.name, types.get(kind, kind), tuple(node.shape)) for node, kind in plain]
 
 
 def _shape_fits(stated: tuple[int | str, ...], found: tuple[int | str | None, ...]) -> bool:

@@ -94,6 +94,9 @@ class Metrics:
             ("scale",),
             registry=self.registry,
         )
+        self._styles = Counter(
+            "p2c_styles", "Photos by the style that draws them.", ("style",), registry=self.registry
+        )
         self.faces = Histogram(
             "p2c_faces", "Faces found in a photo.", buckets=FACE_BUCKETS, registry=self.registry
         )
@@ -139,17 +142,21 @@ class Metrics:
         self._cancelled[at].inc()
 
     def photo(self, ticket: Ticket) -> None:
-        """Count what the ticket of a photo says: times of the stages, faces, scale of decoding."""
+        """Count what the ticket of a photo says: times of the stages, faces, scale, style."""
         for stage, seconds in ticket.seconds.items():
             self._stages[stage].observe(seconds)
         if (faces := ticket.facts.get("faces")) is not None:
-            self.faces.observe(faces)
-        if child := self._scales.get(ticket.facts.get("scale", 0)):
+            self.faces.observe(int(faces))
+        if child := self._scales.get(int(ticket.facts.get("scale", 0))):
             child.inc()
+        if style := ticket.facts.get("style"):
+            self._styles.labels(style).inc()  # settled, so one of those that are loaded
 
     def watch(self, engine: Engine) -> None:
         """Report the state of `engine` from now on."""
         self.registry.register(EngineCollector(engine))
+        for style in engine.pipeline.styles.drawers:
+            self._styles.labels(style)
 
     async def watch_loop(self) -> None:
         """Measure the lag of the event loop until cancelled."""
@@ -193,7 +200,8 @@ class EngineCollector(Collector):
         fallbacks = CounterMetricFamily(
             "p2c_fallback", "Work done again or elsewhere.", labels=("reason",)
         )
-        fallbacks.add_metric(("unusable_output",), pipeline.drawer.unusable)
+        unusable = sum(drawer.unusable for drawer in pipeline.styles.drawers.values())
+        fallbacks.add_metric(("unusable_output",), unusable)
         fallbacks.add_metric(("batch_failed",), sum(b.retried for b in pipeline.batchers))
         yield fallbacks
         cache = CounterMetricFamily("p2c_cache", "Lookups of kept pictures.", labels=("result",))
@@ -214,7 +222,7 @@ class EngineCollector(Collector):
         )
         for network in self.engine.pipeline.networks:
             model = network.model
-            labels = (model.name, model.role, model.sha256[:12], model.precision)
+            labels = (model.name, model.role, model.sha256[:12], network.precision)
             info.add_metric(labels, 1)
             for provider, count in network.nodes.items():
                 nodes.add_metric((model.name, provider), count)

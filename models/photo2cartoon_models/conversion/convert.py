@@ -15,6 +15,7 @@ and what is known of its origin, so that none of this has to be guessed.
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -25,10 +26,12 @@ from torch import nn
 
 from photo2cartoon_models.conversion import half, pixels
 from photo2cartoon_models.conversion.export import (
-    TOLERANCE,
+    allowed_error,
+    errors,
     export_onnx,
-    parity,
+    probes,
     run_onnx,
+    run_torch,
     serialise_checked,
 )
 from photo2cartoon_models.conversion.optimize import FastGenerator
@@ -62,12 +65,17 @@ class Provenance:
 class Conversion:
     """What was converted, and how far the result is from the network.
 
-    `distance` counts on -1..1 (optimised, plain), in grey levels (pixels), or in parts of what is
-    allowed (half).
+    Attributes:
+        weights: what was read.
+        distance: from the network in float64, on -1..1 (optimised, plain); from torch's float32,
+            in grey levels (pixels) or in parts of what is allowed (half).
+        own: how far torch's float32 is from the network in float64; None for pixels and half.
+        notes: what else is worth knowing, one sentence each.
     """
 
     weights: GeneratorWeights
     distance: float
+    own: float | None
     notes: list[str] = field(default_factory=list)
 
 
@@ -101,17 +109,38 @@ def convert(
     notes = [*weights.notes, *_check_source(source, reference)]
     metadata = _metadata(weights, provenance, form)
     model = _export(weights.generator(), form, side, metadata)
-    measure, tolerance = MEASURES.get(form, (parity, TOLERANCE))
-    content, distance = serialise_checked(
-        model, lambda content: measure(content, reference, side), tolerance
-    )
+    content, distance, own = _check(model, reference, side, form)
     entry = _describe_file(content, target.name, provenance, form, side)
     text = json.dumps(entry, indent=2, ensure_ascii=False) + "\n"
     try:
         write_together({target: content, target.with_suffix(".json"): text.encode()})
     except OSError as error:
         raise WeightsError(f"cannot write {target}: {error.strerror}") from error
-    return Conversion(weights, distance, notes)
+    return Conversion(weights, distance, own, notes)
+
+
+def _check(
+    model: onnx.ModelProto, reference: Picture, side: int, form: Form
+) -> tuple[bytes, float, float | None]:
+    """Return the file, its distance from the network, and torch's own; see `Conversion`.
+
+    Raises:
+        WeightsError: it is further away than its form allows.
+    """
+    if form in MEASURES:
+        measure, tolerance = MEASURES[form]
+        content, distance = serialise_checked(
+            model, lambda content: measure(content, reference, side), tolerance
+        )
+        return content, distance, None
+    photos = probes(side)
+    (own,) = errors(reference, photos, [run_torch(reference)])
+
+    def error(content: bytes) -> float:
+        return errors(reference, photos, [partial(run_onnx, content)])[0]
+
+    content, distance = serialise_checked(model, error, allowed_error(own), own)
+    return content, distance, own
 
 
 MEASURES = {"pixels": (pixels.pixel_distance, pixels.TOLERANCE), "half": (half.half_distance, 1.0)}
@@ -205,14 +234,15 @@ def _check_source(source: Path, reference: Picture) -> list[str]:
     torch.manual_seed(0)
     photo = torch.rand(1, 3, side, side) * 2 - 1
     try:
-        drawn = run_onnx(content, photo.numpy())
-        distance = float(abs(drawn - reference(photo).numpy()).max())
+        distance, own = errors(
+            reference, [photo.numpy()], [partial(run_onnx, content), run_torch(reference)]
+        )
     except Exception as error:  # a graph from elsewhere fails in whatever way it likes
         raise WeightsError(f"the ONNX file does not run: {type(error).__name__}") from error
-    if not distance <= TOLERANCE:
+    if not distance <= allowed_error(own):
         raise WeightsError(
-            f"the ONNX file draws something else ({distance:.2g} away) than this network does "
-            "with its weights"
+            f"the ONNX file draws something else ({distance:.2g} away, torch's float32 is "
+            f"{own:.2g}) than this network does with its weights"
         )
     return [f"the network differs from the ONNX file it came from by {distance:.1e}"]
 
@@ -232,6 +262,12 @@ def report(done: Conversion, target: Path) -> str:
     """Describe a conversion for people, one fact in each line."""
     lines = [f"read: {done.weights.format}, sha256 {done.weights.sha256}"]
     lines += [f"note: {note}" for note in done.notes]
-    lines.append(f"wrote {target}; it differs from the network by {done.distance:.1e}")
+    if done.own is None:
+        lines.append(f"wrote {target}; it differs from the network by {done.distance:.1e}")
+    else:
+        lines.append(
+            f"wrote {target}; from the network in float64 it is {done.distance:.1e} away, "
+            f"torch's float32 {done.own:.1e}"
+        )
     lines.append(f"wrote {target.with_suffix('.json')}, its entry")
     return "\n".join(lines)

@@ -9,8 +9,9 @@ Operator set 18, by torch's exporter (torch.export): the older one cannot expres
 normalisation behind a reflection pad with a free batch.
 """
 
+import copy
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,6 +27,9 @@ from photo2cartoon_models.readers.weights_error import WeightsError
 
 OPSET = 18
 TOLERANCE = 5e-4  # on -1..1: 0.06 grey levels. float32 sums in another order give about 1e-4
+# A network may lose more in float32, and how much depends on the processor: then the file may be
+# this many times as far from float64 as torch's own float32 is.
+MULTIPLE = 4
 BATCHES = (1, 3)
 
 Array = NDArray[np.float32]
@@ -138,13 +142,51 @@ def parity(content: bytes, net: nn.Module, side: int) -> float:
     Noise and drawn portraits, one at a time and three at once. NaN counts as infinitely far.
     """
     worst = 0.0
-    for make in (_noise, face_like):
-        for batch in BATCHES:
-            photo = make(batch, side)
-            expected = net(torch.from_numpy(photo)).numpy()
-            distance = float(abs(run_onnx(content, photo) - expected).max())
-            worst = max(worst, distance if np.isfinite(distance) else np.inf)
+    for photo in probes(side):
+        expected = net(torch.from_numpy(photo)).numpy()
+        distance = float(abs(run_onnx(content, photo) - expected).max())
+        worst = max(worst, distance if np.isfinite(distance) else np.inf)
     return worst
+
+
+@torch.no_grad()
+def errors(
+    net: nn.Module, photos: Iterable[Array], draws: Iterable[Callable[[Array], NDArray[Any]]]
+) -> list[float]:
+    """Return how far each of `draws` is from `net` in float64: the largest difference on -1..1.
+
+    NaN counts as infinitely far.
+    """
+    exact = copy.deepcopy(net).double()
+    draws = list(draws)
+    worst = [0.0] * len(draws)
+    for photo in photos:
+        expected = exact(torch.from_numpy(photo).double()).numpy()
+        for k, draw in enumerate(draws):
+            distance = float(abs(draw(photo) - expected).max())
+            worst[k] = max(worst[k], distance if np.isfinite(distance) else np.inf)
+    return worst
+
+
+def run_torch(net: nn.Module) -> Callable[[Array], Array]:
+    """Return what draws with a network in float32."""
+
+    @torch.no_grad()
+    def draw(photo: Array) -> Array:
+        drawn: Array = net(torch.from_numpy(photo)).numpy()
+        return drawn
+
+    return draw
+
+
+def probes(side: int) -> list[Array]:
+    """Return noise and drawn portraits, one at a time and three at once."""
+    return [make(batch, side) for make in (_noise, face_like) for batch in BATCHES]
+
+
+def allowed_error(own: float) -> float:
+    """Return how far a file may be from float64 where torch's own float32 is `own` away."""
+    return max(TOLERANCE, MULTIPLE * own) if np.isfinite(own) else TOLERANCE
 
 
 def _noise(batch: int, side: int) -> Array:
@@ -153,7 +195,10 @@ def _noise(batch: int, side: int) -> Array:
 
 
 def serialise_checked(
-    model: onnx.ModelProto, measure: Callable[[bytes], float], tolerance: float
+    model: onnx.ModelProto,
+    measure: Callable[[bytes], float],
+    tolerance: float,
+    own: float | None = None,
 ) -> tuple[bytes, float]:
     """Return `model` as a file, if it is close enough to what it was made of.
 
@@ -161,6 +206,7 @@ def serialise_checked(
         model: what was exported.
         measure: tells how far the file is off.
         tolerance: how far it may be off.
+        own: how far torch's float32 is off, to be said beside it.
 
     Returns:
         The content of the file and the distance that was measured.
@@ -171,8 +217,9 @@ def serialise_checked(
     content = model.SerializeToString()
     distance = measure(content)
     if not distance <= tolerance:  # NaN is too far as well
+        beside = "" if own is None else f" (torch's own float32 is {own:.2g} away from float64)"
         raise WeightsError(
             f"the ONNX file would differ from the network by {distance:.2g}, allowed is "
-            f"{tolerance:.2g}; nothing was written"
+            f"{tolerance:.2g}{beside}; nothing was written"
         )
     return content, distance

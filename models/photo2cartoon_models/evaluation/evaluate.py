@@ -3,9 +3,11 @@
 What comes out (docs/evaluation.md says what each figure means):
 
     OUT/cartoons/...    what the generator drew
+    OUT/served/...      what the service made of it, if raw photos were given,
+    OUT/aligned/...     beside the same square of the photo
     OUT/report.json     every figure
     OUT/report.html     the same as tables, with the sheet; one file
-    OUT/sheet.png       photo beside cartoon, by group
+    OUT/sheet.png       photo beside cartoon, by group; served.png the same as served
 """
 
 import json
@@ -15,6 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from photo2cartoon_models.evaluation import measures
+from photo2cartoon_models.evaluation.colours import (
+    MEANINGS,
+    FaceColours,
+    compare_colours,
+    summarise,
+)
 from photo2cartoon_models.evaluation.feature_network import NAME, FeatureNetwork
 from photo2cartoon_models.evaluation.identity import Identity, IdentityNetwork
 from photo2cartoon_models.evaluation.measures import Resampled
@@ -24,11 +32,14 @@ from photo2cartoon_models.evaluation.pictures import (
     OnnxGenerator,
     Photo,
     Progress,
+    Serve,
     draw_all,
     find_drawings,
+    find_raw,
     plan,
     read_drawing,
     read_groups,
+    serve_all,
 )
 from photo2cartoon_models.evaluation.report import write_html
 from photo2cartoon_models.evaluation.sheet import write_sheet
@@ -51,6 +62,7 @@ class Request:
         pairs: folder of prepared photos with a cartoon of each to their right, 512 x 256 px.
         groups: CSV that says which photo belongs to which group of people.
         identity: face recognition network, as `IdentityNetwork` takes it.
+        raw: folder of the photos that `photos` were prepared from, to be drawn as the service does.
     """
 
     model: Path
@@ -60,6 +72,7 @@ class Request:
     pairs: Path | None = None
     groups: Path | None = None
     identity: Path | None = None
+    raw: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +84,16 @@ class Inputs:
     pairs: list[Photo]
     drawings: list[Path]
     network: IdentityNetwork | None
+    raw: dict[str, Path]
 
 
-def evaluate(request: Request, progress: Progress) -> Report:
+def evaluate(request: Request, progress: Progress, serve: Serve | None = None) -> Report:
     """Run one evaluation and write its results; returns what is in report.json.
+
+    Args:
+        request: what to evaluate.
+        progress: told how far it is.
+        serve: the service with the same generator, for `request.raw`.
 
     Raises:
         EvaluationError: a folder or the model is not what it has to be. Sizes and names are looked
@@ -85,23 +104,33 @@ def evaluate(request: Request, progress: Progress) -> Report:
     photos, pairs = inputs.photos, inputs.pairs
     for chosen, what in ((photos, "drawing photos"), (pairs, "drawing pairs")):
         draw_all(inputs.generator, chosen, what, progress)
+    served = serve_all(serve, inputs.raw, photos, request.out, progress) if serve else []
     network = FeatureNetwork(progress)
-    seen = _look(inputs.network, photos, pairs, progress) if inputs.network else {}
+    seen = _look(inputs.network, photos, pairs, served, progress) if inputs.network else {}
     distances = seen["photos"].distances.tolist() if seen else None
     report = {
         "model": {"file": inputs.generator.name, "sha256": inputs.generator.sha256},
-        "counts": {"photos": len(photos), "pairs": len(pairs), "drawings": len(inputs.drawings)},
+        "counts": {
+            "photos": len(photos),
+            "pairs": len(pairs),
+            "drawings": len(inputs.drawings),
+            "served": len(served),
+        },
         "interval": {"percent": 95, "resamples": measures.RESAMPLES, "seed": measures.SEED},
-        "kid": {"network": NAME, "rows": _kid_rows(network, inputs)},
+        "kid": {"network": NAME, "rows": _kid_rows(network, inputs, served)},
         "identity": _identity(inputs.network, seen) if inputs.network else None,
+        "colours": _colours({"as drawn": photos} | ({"as served": served} if served else {})),
         "pairs": _pair_rows(network, pairs),
         "groups": _groups(photos, distances),
     }
-    sheet = request.out / "sheet.png"
-    write_sheet(sheet, photos, pairs, distances)
+    sheets = [request.out / "sheet.png"]
+    write_sheet(sheets[0], photos, pairs, distances)
+    if served:
+        sheets.append(request.out / "served.png")
+        write_sheet(sheets[1], served, [], None)
     text = json.dumps(report, indent=2)
     write_file(request.out / "report.json", (text + "\n").encode())
-    write_html(request.out / "report.html", report, sheet)
+    write_html(request.out / "report.html", report, sheets)
     return report
 
 
@@ -118,6 +147,7 @@ def open_inputs(request: Request) -> Inputs:
         raise EvaluationError(f"{request.groups} gives no photo of {request.photos} a group")
     pairs = plan(request.pairs, drawn / "pairs", {}, pairs=True) if request.pairs else []
     drawings = find_drawings(request.cartoons)
+    raw = find_raw(request.raw, photos) if request.raw else {}
     network = IdentityNetwork(request.identity) if request.identity else None
     counts = (len(photos), len(drawings), len(pairs))
     for folder, count in zip(folders, counts, strict=False):
@@ -128,14 +158,14 @@ def open_inputs(request: Request) -> Inputs:
         request.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise EvaluationError(f"cannot make {request.out}: {error.strerror}") from error
-    return Inputs(generator, photos, pairs, drawings, network)
+    return Inputs(generator, photos, pairs, drawings, network, raw)
 
 
 def _row(what: str, figure: Resampled) -> Report:
     return {"what": what, **asdict(figure.estimate())}
 
 
-def _kid_rows(network: FeatureNetwork, inputs: Inputs) -> list[Report]:
+def _kid_rows(network: FeatureNetwork, inputs: Inputs, served: list[Photo]) -> list[Report]:
     """The model's cartoons beside what they were drawn from, which is what they must beat."""
     paths, photos, pairs = inputs.drawings, inputs.photos, inputs.pairs
     drawn = network.pool((read_drawing(path) for path in paths), len(paths), "drawings")
@@ -148,6 +178,9 @@ def _kid_rows(network: FeatureNetwork, inputs: Inputs) -> list[Report]:
         _row("photos: before", kid("photos", photos, Photo.read_photo)),
         _row("photos: this model", kid("their cartoons", photos, Photo.read_cartoon)),
     ]
+    if served:
+        by_service = kid("served cartoons", served, Photo.read_small_cartoon)
+        rows.append(_row("photos: as served", by_service))
     if pairs:
         ours = kid("pairs' cartoons", pairs, Photo.read_cartoon)
         own = kid("pairs' own cartoons", pairs, Photo.read_original)
@@ -161,22 +194,27 @@ def _kid_rows(network: FeatureNetwork, inputs: Inputs) -> list[Report]:
 
 
 def _look(
-    network: IdentityNetwork, photos: list[Photo], pairs: list[Photo], progress: Progress
+    network: IdentityNetwork,
+    photos: list[Photo],
+    pairs: list[Photo],
+    served: list[Photo],
+    progress: Progress,
 ) -> dict[str, Identity]:
     """Who is seen on the cartoons of the photos, of the pairs, and on the pairs' own."""
-    sets = {"photos": (photos, Photo.read_cartoon), "pairs": (pairs, Photo.read_cartoon)}
-    sets["own"] = (pairs, Photo.read_original)
+    sets = {"photos": (photos, Photo.read_cartoon), "served": (served, Photo.read_cartoon)}
+    sets |= {"pairs": (pairs, Photo.read_cartoon), "own": (pairs, Photo.read_original)}
+    sets = {name: (chosen, read) for name, (chosen, read) in sets.items() if chosen}
     seen = {}
     for name, (chosen, read) in sets.items():
-        if chosen:
-            after = (read(photo) for photo in chosen)
-            seen[name] = network.compare((photo.read_photo() for photo in chosen), after)
-            progress("identity", len(seen), 3 if pairs else 1)
+        after = (read(photo) for photo in chosen)
+        seen[name] = network.compare((photo.read_photo() for photo in chosen), after)
+        progress("identity", len(seen), len(sets))
     return seen
 
 
 def _identity(network: IdentityNetwork, seen: dict[str, Identity]) -> Report:
     words = {"photos": "photos: this model", "pairs": "pairs: this model"}
+    words["served"] = "photos: as served"
     words["own"] = "pairs: their own cartoons"
     rows, means = [], {}
     for name, identity in seen.items():
@@ -188,6 +226,28 @@ def _identity(network: IdentityNetwork, seen: dict[str, Identity]) -> Report:
         less = _row("pairs: this model less their own", means["pairs"] - means["own"])
         rows.append({**less, "strangers": None, "found": None})
     return {"network": {"file": network.name, "sha256": network.sha256}, "rows": rows}
+
+
+def _colours(sets: dict[str, list[Photo]]) -> Report:
+    """How true the colours are, as drawn and as served; by group in the set that comes last."""
+    report: Report = {"meanings": MEANINGS, "sets": [], "groups": []}
+    for what, photos in sets.items():
+        pairs = [(p.group, compare_colours(p.read_photo(), p.read_cartoon())) for p in photos]
+        faces = [(group, face) for group, face in pairs if face]
+        side = len(photos[0].read_cartoon())
+        figures = _figures([face for _, face in faces])
+        report["sets"].append({"what": what, "side": side, "figures": figures})
+        report["groups"] = [
+            {"group": name, "figures": _figures([face for group, face in faces if group == name])}
+            for name in sorted({group for group, _ in faces} - {""})
+        ]
+    return report
+
+
+def _figures(faces: list[FaceColours]) -> Report | None:
+    if not faces:
+        return None
+    return {name: asdict(figure.estimate()) for name, figure in summarise(faces).items()}
 
 
 def _pair_rows(network: FeatureNetwork, pairs: list[Photo]) -> list[Report]:

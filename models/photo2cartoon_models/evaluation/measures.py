@@ -4,7 +4,7 @@ Every interval is the middle 95 % of what resampling the pictures with replaceme
 seeded: the same pictures give the same figures.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import cv2
@@ -62,6 +62,23 @@ def mean(values: Iterable[float]) -> Resampled:
         raise ValueError("no mean of nothing")
     weights = _draw(np.random.default_rng(SEED), array.size)
     return Resampled(float(array.mean()), weights @ array / array.size, array.size)
+
+
+def resampled(figure: Callable[[NDArray[np.intp]], float], count: int) -> Resampled:
+    """Any figure of `count` pictures.
+
+    Args:
+        figure: gives the figure of the pictures with these indices, of which some may be equal.
+        count: how many pictures there are.
+
+    Raises:
+        ValueError: there are none.
+    """
+    if not count:
+        raise ValueError("no figure of nothing")
+    rng = np.random.default_rng(SEED)
+    samples = [figure(rng.integers(count, size=count)) for _ in range(RESAMPLES)]
+    return Resampled(figure(np.arange(count)), np.array(samples), count)
 
 
 def kid(pictures: Vectors, drawings: Vectors) -> Resampled:

@@ -20,6 +20,9 @@ pi_heif.register_heif_opener()  # Pillow knows the other formats of `files.PHOTO
 
 Image = NDArray[np.uint8]
 Progress = Callable[[str, int, int], None]  # what is done, how many of it, of how many
+# What the service makes of a photo's file: the aligned photo on white and its cartoon, both
+# (S, S, 3) uint8 RGB; None where it finds no face to draw.
+Serve = Callable[[bytes], tuple[Image, Image] | None]
 
 SIDE = 256  # px
 SEXES = ("female", "male")
@@ -32,7 +35,7 @@ class EvaluationError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Photo:
-    """A prepared photo and the cartoon drawn of it.
+    """An aligned photo, prepared or served, and the cartoon drawn of it.
 
     Attributes:
         name: path below its folder, without suffix.
@@ -49,16 +52,21 @@ class Photo:
     group: str = ""
 
     def read_photo(self) -> Image:
-        """`(256, 256, 3)` uint8 RGB."""
-        return read_picture(self.photo)[:, :SIDE]
+        """`(S, S, 3)` uint8 RGB; S is 256 but for a served photo."""
+        picture = read_picture(self.photo)
+        return picture[:, :SIDE] if self.pair else picture
 
     def read_original(self) -> Image:
         """Read the right half of a pair, `(256, 256, 3)` uint8 RGB."""
         return read_picture(self.photo)[:, SIDE:]
 
     def read_cartoon(self) -> Image:
-        """`(256, 256, 3)` uint8 RGB."""
+        """As large as the photo, `(S, S, 3)` uint8 RGB."""
         return read_picture(self.cartoon)
+
+    def read_small_cartoon(self) -> Image:
+        """The cartoon as the feature network takes it, `(256, 256, 3)` uint8 RGB."""
+        return read_drawing(self.cartoon)
 
 
 class OnnxGenerator:
@@ -175,6 +183,55 @@ def draw_all(generator: OnnxGenerator, photos: list[Photo], what: str, progress:
         photo.cartoon.parent.mkdir(parents=True, exist_ok=True)
         Pillow.fromarray(generator.draw(photo.read_photo())).save(photo.cartoon)
         progress(what, done, len(photos))
+
+
+def serve_all(
+    serve: Serve, raw: dict[str, Path], photos: list[Photo], out: Path, progress: Progress
+) -> list[Photo]:
+    """Draw photos as the service does.
+
+    Args:
+        serve: the service.
+        raw: the file of each photo as it was taken, by the name of the prepared photo.
+        photos: the prepared photos.
+        out: the folder for `aligned/NAME.png` and `served/NAME.png`.
+        progress: told of every photo.
+
+    Returns:
+        Those that the service drew, at its size.
+
+    Raises:
+        EvaluationError: they are fewer than two.
+    """
+    served = []
+    for done, photo in enumerate(photos, 1):
+        if pictures := serve(raw[photo.name].read_bytes()):
+            aligned, cartoon = (out / part / f"{photo.name}.png" for part in ("aligned", "served"))
+            for place, picture in zip((aligned, cartoon), pictures, strict=True):
+                place.parent.mkdir(parents=True, exist_ok=True)
+                Pillow.fromarray(picture).save(place)
+            served.append(Photo(photo.name, aligned, cartoon, group=photo.group))
+        progress("drawing as the service does", done, len(photos))
+    if len(served) < 2:
+        raise EvaluationError(f"of {len(photos)} raw photos the service draws {len(served)}")
+    return served
+
+
+def find_raw(folder: Path, photos: list[Photo]) -> dict[str, Path]:
+    """Find the files in `folder` from which `photos` were prepared, by the photos' names.
+
+    Raises:
+        EvaluationError: one is missing.
+    """
+    paths = [(path.relative_to(folder), path) for path in files.find_photos(folder)]
+    # `prepare-data` keeps the suffix in the name of a photo that has a twin.
+    raw = {str(name.with_suffix("")): path for name, path in paths}
+    raw |= {str(name): path for name, path in paths}
+    missing = [photo.name for photo in photos if photo.name not in raw]
+    if missing:
+        more = f" and {len(missing) - LISTED} more" if len(missing) > LISTED else ""
+        raise EvaluationError(f"{folder} lacks the photos {', '.join(missing[:LISTED])}{more}")
+    return {photo.name: raw[photo.name] for photo in photos}
 
 
 def plan(folder: Path, out: Path, groups: dict[str, str], *, pairs: bool = False) -> list[Photo]:

@@ -11,11 +11,11 @@ from photo2cartoon_models.files import write_file
 TEMPLATE = Path(__file__).with_name("report.html")
 
 
-def write_html(path: Path, report: dict[str, Any], sheet: Path) -> None:
-    """Write `report`, as `evaluate` makes it, with the picture at `sheet` inside."""
+def write_html(path: Path, report: dict[str, Any], sheets: list[Path]) -> None:
+    """Write `report`, as `evaluate` makes it, with the pictures `sheets` inside."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATE.parent), autoescape=True, undefined=StrictUndefined
     )
-    picture = base64.b64encode(sheet.read_bytes()).decode()
-    page = environment.get_template(TEMPLATE.name).render(report, sheet=picture)
+    pictures = [base64.b64encode(sheet.read_bytes()).decode() for sheet in sheets]
+    page = environment.get_template(TEMPLATE.name).render(report, sheets=pictures)
     write_file(path, page.encode())

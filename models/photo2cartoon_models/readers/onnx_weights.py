@@ -1,9 +1,10 @@
-"""Take the generator's weights out of an ONNX file that torch's old exporter made of it.
+"""Take a generator's weights out of an ONNX file that torch's old exporter made of it.
 
-minivision publishes such a file (static batch 1). The exporter keeps the names of weights, with
-two exceptions when the picture is the only output: the biases of the attention's classifiers are
-not needed and gone, and their weights were folded into nameless constants, found here by their
-place in the graph. Tried on files exported from upstream's own code with torch 2.13, opset 9.
+minivision publishes such a file (static batch 1). The exporter keeps the names of weights, which is
+all that the light network needs. Of photo2cartoon's own there are two exceptions when the picture
+is the only output: the biases of the attention's classifiers are not needed and gone, and their
+weights were folded into nameless constants, found here by their place in the graph. Tried on files
+exported from upstream's own code with torch 2.13, opset 9.
 """
 
 import re
@@ -19,7 +20,8 @@ from photo2cartoon_models.readers.weights_error import WeightsError
 
 Array = NDArray[np.float32]
 
-LANDMARK = "ConvBlock1.1.weight"  # the first layer; what stands before it is a wrapper's prefix
+# The first layers of both networks; what stands before such a name is a wrapper's prefix.
+LANDMARKS = ("ConvBlock1.1.weight", "stem.0.weight")
 NAMELESS = re.compile(r"\d+|onnx::\w+")  # constants that the exporter folded, old and new style
 CLASSIFIERS = ("gap_fc", "gmp_fc")  # in the order in which the attention puts them side by side
 
@@ -33,7 +35,7 @@ def read_onnx(content: bytes) -> dict[str, Array]:
     try:
         graph = onnx.load_model_from_string(content).graph
     except DecodeError as error:
-        raise WeightsError("neither a torch or Paddle file nor ONNX") from error
+        raise WeightsError("neither a torch, Paddle or safetensors file nor ONNX") from error
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in graph.initializer):
         raise WeightsError("the ONNX file keeps its weights in another file; join them first")
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
@@ -62,10 +64,11 @@ def static_side(content: bytes) -> int | None:
 
 def _prefix(constants: dict[str, Array]) -> str:
     for name in constants:
-        if name.endswith(LANDMARK):
-            return name.removesuffix(LANDMARK)
+        for landmark in LANDMARKS:
+            if name.endswith(landmark):
+                return name.removesuffix(landmark)
     raise WeightsError(
-        f"the ONNX file has no weight {LANDMARK}: another network, "
+        f"the ONNX file has no weight {' or '.join(LANDMARKS)}: another network, "
         "or an export that renamed its weights (optimised files cannot be converted again)"
     )
 

@@ -2,12 +2,15 @@
 
 A file is told by its content and its key names, never by its own name:
 
-    minivision .pt        six networks, or one; `module.` before each key if it came from several
-                          GPUs; 56 dead `ConvBlock4` tensors
+    minivision .pt        six networks, or one; 56 dead `ConvBlock4` tensors
     minivision .onnx      static batch 1
     PaddleGAN .pdparams   one network, or several; Paddle's names
     minivision-paddle     several networks, Paddle's names
     our training's .pt    several networks, of either generator (`training.checkpoint`)
+    .safetensors          one network, or several
+
+All but ONNX may be wrapped, as checkpoints, torch.compile, DataParallel and Lightning do
+(`readers.wrappings`).
 
 What comes out has minivision's names, is complete, finite and of the right shapes.
 """
@@ -29,7 +32,9 @@ from photo2cartoon_models.networks.lite import LiteGenerator
 from photo2cartoon_models.readers import paddle_names
 from photo2cartoon_models.readers.onnx_weights import read_onnx
 from photo2cartoon_models.readers.pdparams import read_pdparams
+from photo2cartoon_models.readers.safetensors import is_safetensors, read_safetensors
 from photo2cartoon_models.readers.weights_error import WeightsError
+from photo2cartoon_models.readers.wrappings import Ignored, choose_net
 
 Array = NDArray[np.float32]
 
@@ -38,6 +43,12 @@ ZIP = b"PK\x03\x04"  # torch since 1.6
 OLD_TORCH = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)  # torch before 1.6: its magic number
 PICKLE = b"\x80"  # PROTO, the first opcode since protocol 2
 Network = Literal["photo2cartoon", "lite"]
+PASSED_OVER = (
+    "numpy.dtype", "numpy.ndarray",
+    *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in (
+        "scalar", "_reconstruct",
+    )),
+)  # fmt: skip
 DEAD = ".ConvBlock4.2.weight"
 LITE = "stem.0.weight"  # the light network's first tensor
 LISTED = 5  # names in an error message
@@ -93,9 +104,9 @@ def read_weights(path: Path, net: str = NET) -> GeneratorWeights:
     except OSError as error:
         raise WeightsError(f"cannot read {path}: {error.strerror}") from error
     container, entries = _open(content)
-    entries, nested = _choose_net(entries, net)
+    entries, nested = choose_net(entries, net)
     notes: list[str] = []
-    named = _plain_names(entries)
+    named = _float32(entries)
     if paddle_names.is_paddle(named):
         container = f"Paddle names, {container}"
         named = paddle_names.from_paddle(named)
@@ -140,15 +151,18 @@ def _open(content: bytes) -> tuple[str, dict[str, Any]]:
     """Tell the container by its first bytes and return its name and its entries."""
     if content.startswith((ZIP, OLD_TORCH)):
         return "torch file", _read_torch(content)
+    if is_safetensors(content):  # whose first byte may be that of a pickle
+        return "safetensors file", read_safetensors(content)
     if content.startswith(PICKLE):
         return "pickle", read_pdparams(content)
     return "ONNX file", dict(read_onnx(content))
 
 
 def _read_torch(content: bytes) -> dict[str, Any]:
-    """A torch file, read without running anything in it."""
+    """A torch file, read without running anything in it; numbers of numpy are passed over."""
     try:
-        entries = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([(Ignored, name) for name in PASSED_OVER]):
+            entries = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         reason = str(error).partition("\n")[0]
         raise WeightsError(
@@ -161,18 +175,8 @@ def _read_torch(content: bytes) -> dict[str, Any]:
     return {str(name): value for name, value in entries.items()}
 
 
-def _choose_net(entries: dict[str, Any], net: str) -> tuple[dict[str, Any], bool]:
-    """The entries of one network, and whether there were several."""
-    nets = [name for name, value in entries.items() if isinstance(value, Mapping)]
-    if not nets:
-        return entries, False
-    if net not in nets:
-        raise WeightsError(f"no network {net} in the file; it holds {', '.join(nets)}")
-    return dict(entries[net]), True
-
-
-def _plain_names(entries: dict[str, Any]) -> dict[str, Array]:
-    """Arrays by name, without the `module.` of torch's DataParallel.
+def _float32(entries: dict[str, Any]) -> dict[str, Array]:
+    """Arrays by name.
 
     Half precision becomes float32, which loses nothing; float64 is rounded.
     """
@@ -185,7 +189,7 @@ def _plain_names(entries: dict[str, Any]) -> dict[str, Array]:
         if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
             kind = getattr(value, "dtype", type(value).__name__)
             raise WeightsError(f"{name} is {kind}: weights are arrays of floating point numbers")
-        result[name.removeprefix("module.")] = np.ascontiguousarray(value, np.float32)
+        result[name] = np.ascontiguousarray(value, np.float32)
     return result
 
 

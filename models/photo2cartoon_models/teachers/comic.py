@@ -13,14 +13,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from photo2cartoon_models import cutout
+from photo2cartoon_models.fields import Field, smooth
 from photo2cartoon_models.teachers import ink
-from photo2cartoon_models.teachers.fields import Field, smooth
 from photo2cartoon_models.teachers.flats import paint
-from photo2cartoon_models.teachers.person import carry_outwards, firm
 from photo2cartoon_models.teachers.tone import calm_gloss, expose, warm_shades
 
-INK = 0.2  # lines are the local colour with this part of its light
-BLACK = 0.012  # and never quite black
 STRAND = 14.0  # L by which a strand of light is lighter
 
 
@@ -29,6 +27,7 @@ def draw(
     matte: NDArray[np.float32] | None = None,
     *,
     unit: float | None = None,
+    outlined: bool = True,
 ) -> NDArray[np.uint8]:
     """Draw a photo.
 
@@ -42,6 +41,7 @@ def draw(
             portrait, or 1/200 of the width of a face. None: 1/512 of the photo's shorter side.
             Where faces are small in a photo give less, or they lose their eyes; below .3 px lines
             get ragged.
+        outlined: whether the person gets its outline here, or from whoever asks (`cutout`).
 
     Returns:
         `(H, W, 3)` uint8 RGB.
@@ -58,12 +58,16 @@ def draw(
         raise ValueError(f"unit > 0 px, not {unit}")
     colours = photo.astype(np.float32) / np.float32(255)
     if matte is None:
-        return _to_bytes(_draw(colours, unit, None))
-    person = firm(matte, unit)
-    return _to_bytes(_draw(carry_outwards(colours, person), unit, person))
+        return _to_bytes(_draw(colours, unit))
+    person = cutout.firm(matte, unit)
+    drawn = _draw(cutout.carry_outwards(colours, person), unit)
+    if outlined:
+        drawn = cutout.ink(drawn, cutout.outline(person, unit))
+    cover = cutout.cover(person)[:, :, None]
+    return _to_bytes(np.asarray(drawn * cover + (1 - cover), np.float32))
 
 
-def _draw(colours: Field, unit: float, person: Field | None) -> Field:
+def _draw(colours: Field, unit: float) -> Field:
     """Draw `colours` `(H, W, 3)`, sRGB 0..1; the same comes back."""
     lab = expose(np.asarray(cv2.cvtColor(colours, cv2.COLOR_RGB2Lab), np.float32), unit)
     lab[:, :, 0] = calm_gloss(lab[:, :, 0], unit)
@@ -74,16 +78,9 @@ def _draw(colours: Field, unit: float, person: Field | None) -> Field:
     response = ink.respond(ink.contrast(fine[:, :, 0], unit), unit)
     lines = ink.strokes(response, unit) * (1 - ink.catch_lights(lab[:, :, 0], unit))
     flats[:, :, 0] += STRAND * ink.strands(response, fine[:, :, 0], unit)
-    if person is not None:
-        lines = np.maximum(lines, ink.outline(person, unit))
-
     flats[:, :, 0] = flats[:, :, 0].clip(0, 100)
     painted = np.asarray(cv2.cvtColor(flats, cv2.COLOR_Lab2RGB), np.float32).clip(0, 1)
-    drawn: Field = painted + (painted * INK + BLACK - painted) * lines[:, :, None]
-    if person is None:
-        return drawn
-    cover = np.asarray(cv2.dilate(person, np.ones((3, 3))), np.float32)[:, :, None]
-    return np.asarray(drawn * cover + (1 - cover), np.float32)
+    return cutout.ink(painted, lines)
 
 
 def _to_bytes(colours: Field) -> NDArray[np.uint8]:

@@ -6,7 +6,7 @@ again and again; steps of lightness that are as sharp as the photo is there).
 
 import numpy as np
 
-from photo2cartoon_models.teachers.fields import (
+from photo2cartoon_models.fields import (
     Field,
     blur,
     positions,

@@ -8,7 +8,7 @@ and soft threshold).
 import cv2
 import numpy as np
 
-from photo2cartoon_models.teachers.fields import Field, blur, positions, ramp, sample, slope, smooth
+from photo2cartoon_models.fields import Field, blur, positions, ramp, sample, slope, smooth
 
 AROUND = 22.0  # units: the neighbourhood that a place is compared with
 PAPER = 0.62  # contrast of a place that is as light as its neighbourhood
@@ -22,7 +22,6 @@ SOFTNESS = 9.0
 FAINT = 0.25  # ink that belongs to a stroke
 LEAST = 4.0  # square units of response below INKED that a stroke has to have
 LIT = 0.78  # response above which dark hair has a strand of light
-OUTLINE = 3.1  # units
 
 
 def contrast(light: Field, unit: float) -> Field:
@@ -105,15 +104,3 @@ def strands(response: Field, light: Field, unit: float) -> Field:
     around = blur(light, AROUND * unit)
     dark = (1 - around / 34).clip(0, 1) * (1 - light / 50).clip(0, 1)
     return np.asarray(1.6 * np.tanh(5 * (response - LIT)).clip(0, 1) * dark, np.float32)
-
-
-def outline(person: Field, unit: float) -> Field:
-    """Return the ink along the inside of the firm matte `person`, `(H, W)`, 0..1.
-
-    None along the picture's own border: there the person goes on.
-    """
-    inside = (person > 0.5).astype(np.uint8)
-    distance = cv2.distanceTransform(inside, cv2.DIST_L2, 5)
-    distance = np.minimum(distance, 4 * OUTLINE * unit)  # it is huge where there is no outside
-    depth = blur(np.asarray(distance, np.float32), unit) / np.float32(OUTLINE * unit)
-    return np.asarray((1 - depth**3).clip(0, 1) * (person > 0.05), np.float32)

@@ -6,7 +6,7 @@ CIE Lab throughout: L 0..100, a and b about -100..100.
 import cv2
 import numpy as np
 
-from photo2cartoon_models.teachers.fields import Field, blur, grow, ramp, shrink
+from photo2cartoon_models.fields import Field, blur, grow, ramp, shrink
 
 COARSE = 8  # units a cell of the field of local highlights
 HIGHLIGHT = (7, 6.0)  # cells: width of the largest value, then blur

@@ -16,6 +16,8 @@ from photo2cartoon_models.training.config import FastAugment
 
 FULL_TURN = 2 * math.pi
 WHITE = 1.0
+LUMINANCE = (0.2126, 0.7152, 0.0722)  # of linear red, green and blue, ITU-R BT.709
+DARKEST = 1e-6  # luminance below which the root would be too steep to learn through
 
 
 def step_rng(seed: int, step: int, rank: int) -> torch.Generator:
@@ -146,6 +148,27 @@ def on_white(photo: Tensor, matte: Tensor) -> Tensor:
     `preprocess.composite` without its truncation: these pictures never become bytes.
     """
     return photo * matte + WHITE * (1 - matte)
+
+
+def lightness(pictures: Tensor) -> Tensor:
+    """The gray pictures of the same lightness, (B, 3, S, S), -1..1; gradients pass.
+
+    Gray levels follow the luminance, as Lab's L does; squared values stand for sRGB's curve.
+    """
+    weights = torch.tensor(LUMINANCE, device=pictures.device)
+    linear = ((pictures.float() + 1) / 2).square()
+    luminance = torch.einsum("c,bchw->bhw", weights, linear)[:, None]
+    gray = (luminance + DARKEST).sqrt().clamp(max=1) * 2 - 1
+    return gray.expand(-1, 3, -1, -1)
+
+
+def darken(drawings: Tensor, how: FastAugment, rng: torch.Generator) -> Tensor:
+    """Darken the midtones of drawings (B, 3, S, S), -1..1, each to a degree of its own.
+
+    White paper and black ink stay. Drawings that show fair skin only become drawings of all skins.
+    """
+    exponent = uniform(rng, len(drawings), 1, how.judge_darken).to(drawings)[:, None, None, None]
+    return ((drawings + 1) / 2).clamp(0, 1).pow(exponent) * 2 - 1
 
 
 def diff_augment(pictures: Tensor, how: FastAugment, rng: torch.Generator) -> Tensor:

@@ -185,6 +185,8 @@ class FastWeights(Section):
     colour_darker: Weight = 0.1
     colour_lighter: Weight = 0.6
     colour_hue: Weight = 0.15
+    tone_lift: Annotated[float, Field(gt=0)] = 0.75
+    flats: Weight = 0.0
     face_id: Weight = 0.0
 
 
@@ -201,6 +203,7 @@ class FastAugment(Section):
     edge: Share = 0.3
     judge_shift: Share = 0.1
     judge_cutout: Share = 0.3
+    judge_darken: Annotated[float, Field(ge=1)] = 2.0
 
 
 class Stage(Section):
@@ -219,11 +222,15 @@ class FastOptimizer(Section):
 
 
 class FastConfig(Run):
-    """One direction, projected discriminators: a style in minutes. The default recipe."""
+    """One direction, projected discriminators: a style in minutes. The default recipe.
+
+    With `colours: photo` only the lightness of a drawing counts, as in serving.
+    """
 
     recipe: Literal["fast"] = "fast"
     precision: Literal["32-true", "bf16-mixed"] = "bf16-mixed"
     drawings_share: Share = 0.7
+    colours: Literal["drawn", "photo"] = "drawn"
     model: FastModel = FastModel()
     weights: FastWeights = FastWeights()
     augment: FastAugment = FastAugment()

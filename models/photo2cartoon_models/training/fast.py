@@ -166,9 +166,12 @@ class Fast:
         return {"d": terms[TOTAL].detach()}
 
     def picture(self, photo: Tensor) -> Tensor:
-        """What the generator draws, (B, 3, S, S), -1..1, float32."""
-        answer: Tensor = Picture(self.generator)(photo)
-        return answer.float()
+        """What the generator draws, as the losses see it: (B, 3, S, S), -1..1, float32."""
+        return self._shown(Picture(self.generator)(photo).float())
+
+    def _shown(self, drawing: Tensor) -> Tensor:
+        """All of a drawing that counts: with the photo's colours, its lightness."""
+        return augment.lightness(drawing) if self.config.colours == "photo" else drawing
 
     def _see(self, batch: Batch, made: Tensor) -> Seen:
         """Look at everything with the feature networks, once."""
@@ -225,10 +228,11 @@ class Fast:
             terms["adversarial"] = taken - w.pixel_judge * self.pixel(seen.shown).mean()
             weights["adversarial"] = w.adversarial * batch.adversarial_share
         if w.colour:
-            terms["colour"] = losses.colours_apart(
-                free, batch.plain, w.colour_darker, w.colour_lighter, w.colour_hue
-            )
+            terms["colour"] = self._colours_apart(free, batch.plain)
             weights["colour"] = w.colour
+        if w.flats:
+            terms["flats"] = losses.unevenness(free)
+            weights["flats"] = w.flats
         if self.face_id is not None:
             people = [batch.plain] if batch.pair_plain is None else [batch.plain, batch.pair_plain]
             photos = torch.cat(people)
@@ -251,6 +255,12 @@ class Fast:
             weights["identity"] = w.identity
         weighted = [weights[name] * value for name, value in terms.items()]
         return {TOTAL: losses.sum_of(*weighted), **terms}
+
+    def _colours_apart(self, drawn: Tensor, photo: Tensor) -> Tensor:
+        w = self.w
+        if self.config.colours == "photo":
+            return losses.tones_apart(drawn, photo, w.colour_darker, w.colour_lighter, w.tone_lift)
+        return losses.colours_apart(drawn, photo, w.colour_darker, w.colour_lighter, w.colour_hue)
 
     @torch.no_grad()
     def _follow(self, number: int) -> None:
@@ -287,8 +297,7 @@ class Fast:
         return list(to_unit(folder.take(places)))
 
     def _draw_mean(self, photo: Tensor) -> Tensor:
-        answer: Tensor = Picture(self.mean)(photo[None])[0]
-        return answer
+        return self._shown(Picture(self.mean)(photo[None]))[0]
 
     def load(self, path: Path) -> list[str]:
         """Take the generator."""

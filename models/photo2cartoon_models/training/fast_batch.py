@@ -1,7 +1,8 @@
 """What a step of the fast recipe sees: pictures in order, augmented, and what the losses want.
 
 Photos are brightened, lit from one side and given mattes that err; what the content term wants is
-the same photo in plain light with its own matte.
+the same photo in plain light with its own matte. Where a drawing's colours are the photo's, the
+generator still sees colours; all that its drawing is compared with is gray.
 """
 
 from dataclasses import dataclass
@@ -134,6 +135,13 @@ class Batches:
             inputs.append(real)
         if target is not None and float(torch.rand(1, generator=rng)) >= self.config.drawings_share:
             real = target
+        if self.config.colours == "photo":
+            plain, real = augment.lightness(plain), augment.lightness(real)
+            target, pair_plain, same = (
+                picture if picture is None else augment.lightness(picture)
+                for picture in (target, pair_plain, same)
+            )
+            real = augment.darken(real, how, rng)
         return Batch(
             torch.cat(inputs).contiguous(memory_format=layout),
             plain, regions, target, pair_plain, pair_regions, same,

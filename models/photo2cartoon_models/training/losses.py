@@ -19,6 +19,7 @@ FACE = 3  # place of the face among the regions; eyes and mouth come before it
 YCC = ((0.299, 0.587, 0.114), (-0.169, -0.331, 0.5), (0.5, -0.419, -0.081))  # JPEG's, ITU-T T.871
 CELLS = 16  # a side, for colours
 SMALLEST_SPREAD = 1e-3  # added to a feature map's deviation
+FAINT = 0.1  # a step between two pixels, on -1..1, that costs half of what ink costs
 
 
 def lsgan_discriminator(real: DiscriminatorOutput, made: DiscriminatorOutput) -> Tensor:
@@ -136,6 +137,45 @@ def colours_apart(
     luma, chroma = apart[:, :1], apart[:, 1:].abs()
     beyond = F.relu(-luma - darker) + F.relu(luma - lighter)
     return (beyond + F.relu(chroma - hue).sum(1, keepdim=True)).mean()
+
+
+def tones_apart(
+    drawing: Tensor, photo: Tensor, darker: float, lighter: float, lift: float
+) -> Tensor:
+    """How far the drawing's tone is from the photo's, beyond what the style may change.
+
+    Means of 16 x 16 cells, as in `colours_apart`. Wanted is the photo's lightness (0..1) to the
+    power `lift`. A drawing may be lighter than that by `lighter` where the photo is white, and by
+    less where it is dark, in proportion: otherwise dark skin is drawn as fair skin.
+
+    Args:
+        drawing: (B, C, S, S), gray, -1..1.
+        photo: the same, on white, as it was before any change of its light.
+        darker: how much darker than wanted a cell may be, on -1..1.
+        lighter: how much lighter, at most.
+        lift: exponent; below 1 it makes everything lighter.
+
+    Returns:
+        Mean over the cells.
+    """
+    cells = drawing.shape[2] // CELLS
+    drawn, tone = (F.avg_pool2d(picture[:, :1], cells) for picture in (drawing, photo))
+    light = ((tone + 1) / 2).clamp(0, 1)
+    apart = drawn - (light.pow(lift) * 2 - 1)
+    return (F.relu(-apart - darker) + F.relu(apart - lighter * light)).mean()
+
+
+def unevenness(drawing: Tensor) -> Tensor:
+    """How much of a gray drawing (B, C, S, S), -1..1, is not flat, 0..1.
+
+    Each step between two neighbouring pixels counts by x / (x + FAINT) (Geman and Reynolds 1992):
+    the darkest line costs hardly more than a gray one, so that ink stays, and hatching and weaves,
+    which are made of many faint steps, are smoothed away.
+    """
+    light = drawing[:, :1]
+    steps = (light.diff(dim=2).abs(), light.diff(dim=3).abs())
+    down, right = ((step / (step + FAINT)).mean() for step in steps)
+    return (down + right) / 2
 
 
 def sum_of(first: Tensor, *more: Tensor) -> Tensor:

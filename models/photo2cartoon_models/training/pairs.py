@@ -3,10 +3,10 @@
     OUT/train/512, OUT/test/512    what the student sees and what it shall draw, side by side, PNG
     OUT/train/256, OUT/test/256    the same at 256 px, drawn anew: lines as wide as they are there
 
-Two thirds of the portraits stand on white, as serving feeds them, and the others before their own
-background, so that the student draws places as well. The light of the training photos is changed
-before the teacher sees them. All of it follows from the photo's name, and what is there stays: a
-second call does what is missing.
+Two thirds of the portraits are cut out, as serving feeds them, and drawn without the outline, which
+serving adds. The others stay before their own background, so that the student draws places as well.
+The light of the training photos is changed before the teacher sees them. All of it follows from the
+photo's name, and what is there stays: a second call does what is missing.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from photo2cartoon_models.preprocess import composite
+from photo2cartoon_models.cutout import UNITS, cut_out, firm
 from photo2cartoon_models.teachers.comic import draw
 from photo2cartoon_models.training.data import (
     DataError,
@@ -78,8 +78,9 @@ def _one(data: Path, out: Path, photo: Path, part: str) -> Path:
         colours, matte = np.split(resize(square, size), [3], axis=2)
         cover = matte[:, :, 0].astype(np.float32) / np.float32(255)
         colours = np.ascontiguousarray(colours)
-        seen = colours if whole else composite(colours, cover)
-        drawing = draw(colours, None if whole else cover)
+        unit = size / UNITS
+        seen = colours if whole else cut_out(colours, firm(cover, unit), unit)
+        drawing = draw(colours, None if whole else cover, unit=unit, outlined=False)
         write_png(target, np.hstack((seen, drawing)))
     return targets[0]
 

@@ -110,7 +110,12 @@ def test_a_bad_form_field_is_named(client: TestClient, photo: bytes) -> None:
         ("background=transparent&format=jpeg", "JPEG cannot be transparent"),
         ("quality=0", "1 to 100"),
         ("quality=101", "1 to 100"),
-        ("style=other", "faces, compose, background, colours, format, quality"),
+        ("filter=other", "style, faces, compose, size, background, colours, format, quality"),
+        ("style=other", "style must be one of: photo2cartoon-lite, comic."),
+        ("size=300", "size must be 256, 512 or 1024"),
+        ("size=512&compose=scene", "size is for portraits: a scene keeps the photo's own."),
+        ("compose=whole", "compose=whole needs a style that draws whole photos: comic."),
+        ("compose=whole&style=comic&faces=all", "faces and colours are not for a whole photo"),
     ],
 )
 def test_a_wrong_option_is_explained(

@@ -11,11 +11,11 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from photo2cartoon.api.app import create_app
-from photo2cartoon.ground.options import parse_options
-from photo2cartoon.ground.settings import Settings
+from photo2cartoon.ground.options import Options, parse_options
+from photo2cartoon.ground.settings import LITE, Settings
 from photo2cartoon.pipeline.drawer import StagedDrawer
 from photo2cartoon.pipeline.pipeline import Pipeline
-from tests.app.fakes import PNG, Stub, assert_problem, engine_of, upload
+from tests.app.fakes import PNG, Stub, assert_problem, engine_of, picture, upload
 
 
 def test_a_multipart_photo_becomes_a_png(client: TestClient, photo: bytes) -> None:
@@ -41,6 +41,8 @@ def test_probes(client: TestClient, pipeline: Pipeline) -> None:
     ready = client.get("/readyz").json()
     assert (ready["status"], ready["waiting"], ready["running"]) == ("ready", 0, 0)
     assert ready["predicted_wait_ms"] == 0
+    device = pipeline.device
+    assert (ready["runs_on"], ready["because"]) == (device.describe(), device.why)
     assert ready["models"] == {model.name: model.sha256 for model in pipeline.models}
 
 
@@ -62,7 +64,7 @@ def test_a_full_service_refuses_and_says_when_to_return(pipeline: Pipeline, phot
     def slow(*_: Any) -> list[bytes]:
         entered.set()
         gate.wait(10)
-        return [b"cartoon"]
+        return [picture()]
 
     with TestClient(create_app(settings, lambda _: pipeline)) as client:
         engine = engine_of(client)
@@ -79,7 +81,7 @@ def test_a_full_service_refuses_and_says_when_to_return(pipeline: Pipeline, phot
         assert client.get("/livez").status_code == 200  # the loop is free
         gate.set()
         thread.join()
-        assert first[0].content == b"cartoon"
+        assert first[0].content == picture()
 
 
 def test_openapi_names_every_answer_and_option(client: TestClient) -> None:
@@ -87,14 +89,15 @@ def test_openapi_names_every_answer_and_option(client: TestClient) -> None:
     body = operation["requestBody"]["content"]
     assert set(body) == {"multipart/form-data", "image/*"}
     assert set(operation["responses"]) == {
-        "200", "304", "400", "406", "408", "413", "415", "422", "500", "503", "504"
+        "200", "304", "400", "406", "408", "413", "415", "422", "431", "500", "503", "504"
     }  # fmt: skip
     assert set(operation["responses"]["200"]["content"]) == {
         "image/png",
         "image/jpeg",
         "image/webp",
     }
-    options = {"faces", "compose", "background", "colours", "format", "quality"}
+    portrait = {"style", "faces", "compose", "size", "background", "colours"}
+    options = portrait | {"format", "quality"}
     headers = {"X-Request-Timeout-Ms", "If-None-Match"}
     assert {parameter["name"] for parameter in operation["parameters"]} == options | headers
     assert set(body["multipart/form-data"]["schema"]["properties"]) == options | {"photo"}
@@ -107,6 +110,9 @@ def test_openapi_names_every_answer_and_option(client: TestClient) -> None:
         ("background=transparent", "RGBA", (256, 256)),
         ("background=%23ff8800", "RGB", (256, 256)),
         ("compose=scene&faces=all", "RGB", (512, 512)),
+        ("style=comic", "RGB", (256, 256)),
+        ("style=comic&compose=whole", "RGB", (512, 512)),
+        ("size=512&background=transparent", "RGBA", (256, 256)),
     ],
 )
 def test_options_over_http_do_what_they_do_in_python(
@@ -121,10 +127,38 @@ def test_options_over_http_do_what_they_do_in_python(
     assert response.status_code == 200
     with Image.open(io.BytesIO(response.content)) as image:
         assert (image.mode, image.size) == (mode, size)
+    assert response.headers["x-picture-size"] == f"{size[0]}x{size[1]}"
+    assert response.headers["x-style"] == ("comic" if "comic" in query else LITE)
     given = dict(pair.split("=") for pair in query.replace("%23", "#").split("&"))
     assert pipeline.cartoonize(photo, parse_options(given)) == [response.content]
     form = client.post("/cartoonize", **upload(photo), data=given)
     assert form.content == response.content
+
+
+def test_styles_are_listed_and_each_can_be_asked_for(client: TestClient, photo: bytes) -> None:
+    styles = client.get("/v1/styles").json()["styles"]
+    assert [style["name"] for style in styles] == [LITE, "comic"]
+    assert [style["default"] for style in styles] == [True, False]
+    digests = client.get("/readyz").json()["models"]
+    for style in styles:
+        assert style["digest"] == digests[style["name"]]
+        for compose in style["compose"]:
+            query = f"style={style['name']}&compose={compose}"
+            answer = client.post(f"/cartoonize?{query}", content=photo, headers=PNG)
+            assert answer.status_code == 200
+            assert answer.headers["x-style"] == style["name"]
+    assert "research" not in styles[1]["licence"].lower()
+
+
+def test_the_default_style_by_its_name_is_the_same_picture(
+    client: TestClient, photo: bytes
+) -> None:
+    answers = [
+        client.post(f"/cartoonize{query}", content=photo, headers=PNG)
+        for query in ("", f"?style={LITE}")
+    ]
+    assert answers[0].headers["etag"] == answers[1].headers["etag"]
+    assert answers[0].content == answers[1].content
 
 
 def test_a_face_that_is_not_there(client: TestClient, photo: bytes) -> None:
@@ -135,7 +169,7 @@ def test_a_face_that_is_not_there(client: TestClient, photo: bytes) -> None:
 def test_nothing_usable_drawn_is_named(
     client: TestClient, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drawer = engine_of(client).pipeline.drawer
+    drawer = engine_of(client).pipeline.styles.drawer(Options())
     assert isinstance(drawer, StagedDrawer)
     generator = drawer.generator
     run, calls = generator.run, list[int]()

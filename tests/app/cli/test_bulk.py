@@ -63,6 +63,23 @@ def test_every_photo_has_one_outcome(pipeline: Pipeline, folder: Path, tmp_path:
             assert image.size == (256, 256)
 
 
+def test_a_name_that_is_no_utf8_is_escaped_in_the_report(
+    monkeypatch: pytest.MonkeyPatch, pipeline: Pipeline, tmp_path: Path, photo: bytes
+) -> None:
+    monkeypatch.setattr("photo2cartoon.cli.terminal.open_pipeline", lambda _: pipeline)
+    source = tmp_path / "in"
+    source.mkdir()
+    (source / "a.jpg").write_bytes(photo)
+    (source / "._a.jpg").write_bytes(b"\0\5\x16\7")  # macOS: not a photo
+    Path(os.fsdecode(os.fsencode(source) + b"/caf\xe9.jpg")).write_bytes(photo)
+    done = CliRunner().invoke(commands, ["bulk", str(source), str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    names = sorted(os.listdir(os.fsencode(tmp_path / "out")))
+    assert names == [b"a-cartoon.png", b"caf\xe9-cartoon.png", b"report.csv"]
+    with (tmp_path / "out" / "report.csv").open(encoding="utf-8", newline="") as file:
+        assert [row["photo"] for row in csv.DictReader(file)] == ["a.jpg", "caf\\xe9.jpg"]
+
+
 def test_a_second_run_does_only_what_is_missing(
     pipeline: Pipeline, folder: Path, tmp_path: Path
 ) -> None:

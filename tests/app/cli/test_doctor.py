@@ -1,5 +1,6 @@
 """The doctor looks at everything, also where something is broken: that is what it is for."""
 
+import re
 import socket
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from photo2cartoon.cli import doctor
 from photo2cartoon.cli.doctor import examine
 from photo2cartoon.cli.main import commands
 from photo2cartoon.ground.machine import MIB, memory_limit, total_memory, who_listens
-from photo2cartoon.ground.settings import GENERATOR
+from photo2cartoon.ground.settings import LITE
 from photo2cartoon.runtime import checks as runtime
 from photo2cartoon_models.manifest import load_manifest
 from tests.packs import write_detector
@@ -37,8 +38,16 @@ def test_nothing_is_wrong() -> None:
     assert (result.exit_code, result.stderr) == (0, "")
     assert "Nothing is wrong." in result.stdout
     assert result.stdout.count("\n") <= 40
-    for word in ("python", "onnxruntime 1.", "CPUExecutionProvider", "would use", "cpu", "memory"):
+    for word in (
+        "python",
+        "onnxruntime 1.",
+        "CPUExecutionProvider",
+        "would use",
+        "openvino",
+        "memory",
+    ):
         assert word in result.stdout
+    assert re.search(r"runs on +OpenVINO 20\d\d\.\S+ (float32|bfloat16)", result.stdout)
     for model in load_manifest().values():
         assert f"{model.sha256[:12]} verified" in result.stdout
     assert "networks load, and answer the self test" in " ".join(result.stdout.split())
@@ -86,7 +95,7 @@ def test_a_model_that_changed_and_one_that_is_missing(
 ) -> None:
     manifest = load_manifest()
     manifest["selfie"] = replace(manifest["selfie"], sha256="0" * 64)
-    manifest[GENERATOR] = replace(manifest[GENERATOR], path=tmp_path / "gone.onnx")
+    manifest[LITE] = replace(manifest[LITE], path=tmp_path / "gone.onnx")
     monkeypatch.setattr(doctor, "load_manifest", lambda: manifest)
     report = examine()
     what = [finding.what for finding in report.findings]
@@ -101,13 +110,13 @@ def test_a_model_that_changed_and_one_that_is_missing(
 
 def test_own_models(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     own = tmp_path / "mine.onnx"
-    own.write_bytes(load_manifest()[GENERATOR].path.read_bytes())
+    own.write_bytes(load_manifest()[LITE].path.read_bytes())
     monkeypatch.setenv("P2C_GENERATOR", str(own))
     report = examine()
     assert report.findings == []
     rows = dict(report.rows)
     assert rows["P2C_GENERATOR"].endswith("the manifest does not know it")
-    assert rows[GENERATOR].endswith("not used")
+    assert rows[LITE].endswith("not used")
     own.unlink()
     assert "generator: cannot read" in found()
 

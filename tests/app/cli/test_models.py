@@ -33,7 +33,25 @@ def test_list_names_every_file(monkeypatch: pytest.MonkeyPatch) -> None:
     assert result.exit_code == 0
     for name in [*load_manifest(), *load_published()]:
         assert name in result.stdout
-    assert "unverified" in result.stdout
+    assert "to pull" in result.stdout
+
+
+def test_the_list_fits_a_terminal_of_80_columns() -> None:
+    result = RUN.invoke(cli.commands, ["models", "list"])
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    assert re.search(
+        r"^photo2cartoon +generator +[\d.]+ MB +included +Research", result.stdout, re.M
+    )
+
+
+def test_the_list_for_programs_has_every_fact() -> None:
+    result = RUN.invoke(cli.commands, ["models", "list", "--json"])
+    entries = {entry["name"]: entry for entry in json.loads(result.stdout)}
+    assert entries.keys() == {*load_manifest(), *load_published()}
+    ours = entries["photo2cartoon"]
+    assert (ours["included"], len(ours["sha256"])) == (True, 64)
+    assert ours["licence"] == load_manifest()["photo2cartoon"].licence
+    assert entries["minivision-onnx"]["included"] is False
 
 
 def test_verify(monkeypatch: pytest.MonkeyPatch) -> None:

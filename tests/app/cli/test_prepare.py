@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import cv2
@@ -45,7 +46,7 @@ def run(
     pipeline: Pipeline, folders: Folders, out: Path, split: Split, *, again: bool = False
 ) -> dict[str, Prepared]:
     items = plan(folders, out, split)
-    results = list(prepare(pipeline, items, out, threads=2, again=again))
+    results = list(prepare(pipeline, items, out, size=256, threads=2, again=again))
     assert len(results) == len(items)
     return {result.item.target: result for result in results}
 
@@ -203,3 +204,18 @@ def test_the_command(
     (tmp_path / "empty").mkdir()
     empty = CliRunner().invoke(commands, ["prepare-data", str(tmp_path / "empty"), str(out)])
     assert empty.exit_code == 2
+
+
+def test_a_name_that_is_no_utf8_is_escaped(
+    pipeline: Pipeline, tmp_path: Path, photo: bytes
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    Path(os.fsdecode(os.fsencode(photos) + b"/caf\xe9.jpg")).write_bytes(photo)
+    Path(os.fsdecode(os.fsencode(photos) + b"/\xe9.jpg")).write_text("no picture")
+    for _ in range(2):  # the second time from the lists that the first one wrote
+        results = run(pipeline, {"A": photos}, tmp_path / "out", Split(share=0))
+        assert results["trainA/caf\\xe9.png"].status in ("done", "there")
+        assert results["trainA/\\xe9.png"].code == "unsupported_format"
+    assert results["trainA/caf\\xe9.png"].status == "there"
+    assert (tmp_path / "out" / "trainA" / "caf\\xe9.png").is_file()

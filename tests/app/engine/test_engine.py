@@ -13,7 +13,7 @@ from photo2cartoon.engine import etag
 from photo2cartoon.engine.engine import Engine
 from photo2cartoon.engine.etag import fingerprint, make_etag
 from photo2cartoon.ground.options import Options
-from photo2cartoon.ground.settings import Settings
+from photo2cartoon.ground.settings import LITE, Settings
 from photo2cartoon.pipeline.opening import open_pipeline
 from photo2cartoon.pipeline.pipeline import Pipeline
 from tests.app.fakes import cartoonize_many
@@ -25,7 +25,9 @@ PNG = Options(format="png")
 @pytest.fixture(scope="module")
 def batching() -> Iterator[Engine]:
     """Two cores' lanes before batchers, as on a GPU; the networks run on this CPU."""
-    engine = Engine(Settings(threads=2, max_batch=4), open_pipeline)
+    engine = Engine(
+        Settings(threads=2, max_batch=4, generator=Path(LITE), styles=()), open_pipeline
+    )
     yield engine
     engine.close()
 
@@ -43,7 +45,9 @@ def test_batches_give_the_same_bytes_as_one_by_one(
 
 
 def test_a_batchers_death_is_the_engines(photo: bytes) -> None:
-    engine = Engine(Settings(threads=1, max_batch=2), open_pipeline)
+    engine = Engine(
+        Settings(threads=1, max_batch=2, generator=Path(LITE), styles=()), open_pipeline
+    )
     before = engine.alive
     engine.pipeline.batchers[1].alive = False
     assert (before, engine.alive) == (True, False)

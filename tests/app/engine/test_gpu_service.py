@@ -20,13 +20,12 @@ from photo2cartoon.ground.ticket import Ticket
 from photo2cartoon.pipeline import opening
 from photo2cartoon.pipeline.drawer import FusedDrawer, StagedDrawer
 from photo2cartoon.pipeline.fuse import NotFusable
-from photo2cartoon.pipeline.opening import open_pipeline
-from photo2cartoon.pipeline.pipeline import Pipeline
+from photo2cartoon.pipeline.opening import open_on, open_pipeline
 from photo2cartoon.runtime import binding
 from photo2cartoon.runtime import session as session_module
 from photo2cartoon.runtime.binding import BoundNetwork
 from photo2cartoon.runtime.checks import StartRefused
-from photo2cartoon.runtime.device import Device, Shapes
+from photo2cartoon.runtime.device import CPU, Device, Shapes
 from photo2cartoon.runtime.network import Array
 from tests.app.fakes import cartoonize_many
 from tests.networks import write_generator
@@ -69,7 +68,7 @@ def generator(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def engine(generator: Path) -> Iterator[Engine]:
     with pytest.MonkeyPatch.context() as patch:
         pretend(patch)
-        engine = Engine(Settings(threads=2, generator=generator), open_pipeline)
+        engine = Engine(Settings(threads=2, generator=generator, styles=()), open_pipeline)
     yield engine
     engine.close()
 
@@ -84,12 +83,13 @@ def test_photos_are_drawn_in_batches_by_one_graph(
     engine: Engine, generator: Path, photo: bytes
 ) -> None:
     (batcher,) = engine.pipeline.batchers
-    assert isinstance(engine.pipeline.drawer, FusedDrawer)
+    assert isinstance(engine.pipeline.styles.drawer(Options()), FusedDrawer)
     assert isinstance(batcher.network, BoundNetwork)
     assert batcher.buckets == (1, 2, 4, 8, 16)  # nobody had to say so
     assert all(times.mean for times in batcher.times.values())  # warm
     assert engine.lanes.threads == 2 + 2 * 16
-    (alone,) = open_pipeline(Settings(threads=1, generator=generator)).cartoonize(photo)
+    on_cpu = Settings(threads=1, generator=generator, styles=(), provider="cpu")  # its mesh too
+    (alone,) = open_pipeline(on_cpu).cartoonize(photo)
     batcher.max_wait_s = 0.5  # so small a network would be free before the next photo comes
     found = cartoonize_many(engine, [photo] * 12)
     batcher.max_wait_s = 0
@@ -115,20 +115,19 @@ def test_networks_that_make_no_one_graph_run_in_stages(
         raise NotFusable("the matte network does not take pictures of 256 px")
 
     monkeypatch.setattr(opening, "fuse", refuse)
-    opened = open_pipeline(Settings(max_batch=2, generator=generator))
-    assert isinstance(opened.drawer, StagedDrawer)
+    opened = open_pipeline(Settings(max_batch=2, generator=generator, styles=()))
+    assert isinstance(opened.styles.drawer(Options()), StagedDrawer)
     assert len(opened.batchers) == 2
     assert opened.cartoonize(photo)
     assert any(record.message == "in stages" for record in caplog.records)
     opened.close()
 
 
-def test_training_data_needs_the_matte_alone(
-    gpu: None, pipeline: Pipeline, generator: Path, photo: bytes
-) -> None:
-    opened = open_pipeline(Settings(max_batch=1, generator=generator))
+def test_training_data_needs_the_matte_alone(gpu: None, generator: Path, photo: bytes) -> None:
+    settings = Settings(max_batch=1, generator=generator, styles=())
+    opened = open_pipeline(settings)
     _, (portrait,) = opened.prepare(photo, Options(), Ticket())
-    _, (expected,) = pipeline.prepare(photo, Options(), Ticket())
+    _, (expected,) = open_on(CPU, settings).prepare(photo, Options(), Ticket())
     assert np.abs(portrait.matte - expected.matte).max() < 1 / 255
     opened.close()
 
@@ -146,7 +145,7 @@ def test_a_first_run_that_fails_is_told_in_one_line(
 
     monkeypatch.setattr(BoundNetwork, "run", run)
     with pytest.raises(StartRefused) as caught:
-        open_pipeline(Settings(generator=generator))
+        open_pipeline(Settings(generator=generator, styles=()))
     message = str(caught.value)
     assert "the first run on CUDAExecutionProvider failed: Failed to allocate memory" in message
     assert "P2C_MAX_BATCH" in message
@@ -157,7 +156,7 @@ def test_the_log_says_what_draws_and_why(caplog: pytest.LogCaptureFixture) -> No
     caplog.set_level("INFO")
     open_pipeline(Settings(provider="auto")).close()
     (record,) = (record for record in caplog.records if record.message == "device")
-    assert vars(record)["fields"]["provider"] == "cpu"
+    assert vars(record)["fields"]["provider"] == "openvino"
     assert "CUDAExecutionProvider" in vars(record)["fields"]["why"]
 
 

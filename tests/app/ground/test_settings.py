@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from photo2cartoon.ground.settings import Settings
+from photo2cartoon.ground.settings import Settings, explain
 
 
 def test_defaults() -> None:
@@ -23,6 +23,23 @@ def test_an_unknown_name_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) 
     monkeypatch.setenv(name, "1")
     with pytest.raises(ValidationError, match=name):
         Settings()
+
+
+def test_a_misspelt_name_is_told_the_right_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("P2C_PROT", "1")
+    monkeypatch.setenv("P2C_ZZZZZ", "1")
+    with pytest.raises(ValidationError) as refusal:
+        Settings()
+    (line,) = explain(refusal.value)
+    assert line.endswith(": P2C_PROT (did you mean P2C_PORT?), P2C_ZZZZZ")
+
+
+def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = Settings()
+    for name in Settings.model_fields:
+        monkeypatch.setenv(f"P2C_{name.upper()}", "")
+    monkeypatch.setenv("P2C_NOTHING", "")
+    assert Settings() == plain
 
 
 @pytest.mark.parametrize(
@@ -54,7 +71,8 @@ def test_every_number_can_be_set_from_the_environment(monkeypatch: pytest.Monkey
     plain = Settings().model_dump()
     for name, value in plain.items():
         if value is not None:
-            monkeypatch.setenv(f"P2C_{name.upper()}", str(value))
+            text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            monkeypatch.setenv(f"P2C_{name.upper()}", text)
     monkeypatch.setenv("P2C_MAX_BATCH", "16")
     assert Settings().model_dump() == plain | {"max_batch": 16}
     monkeypatch.setenv("P2C_MAX_BATCH", "3")

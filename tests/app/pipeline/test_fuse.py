@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from photo2cartoon.ground.errors import UnusableOutput
 from photo2cartoon.ground.options import Options
-from photo2cartoon.ground.settings import GENERATOR
+from photo2cartoon.ground.settings import LITE
 from photo2cartoon.ground.ticket import Ticket
 from photo2cartoon.pipeline.drawer import Drawing, FusedDrawer, StagedDrawer
 from photo2cartoon.pipeline.fuse import NotFusable, fuse
@@ -31,7 +31,7 @@ MATTE = MANIFEST["selfie"]
 
 @pytest.fixture(scope="module")
 def fused() -> BoundNetwork:
-    return open_fused(MATTE, MANIFEST[GENERATOR], CPU, 4)
+    return open_fused(MATTE, MANIFEST[LITE], CPU, 4)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def draw_both(
     pipeline: Pipeline, fused: BoundNetwork, photo: bytes, options: Options
 ) -> Iterator[Drawing]:
     image, (cut,) = pipeline.find(photo, options, Ticket())
-    for drawer in (pipeline.drawer, FusedDrawer(fused)):
+    for drawer in (pipeline.styles.drawer(Options()), FusedDrawer(fused, MANIFEST[LITE])):
         yield drawer.draw(image, cut, Ticket(), options.colours)
 
 
@@ -151,7 +151,7 @@ def test_the_self_test_is_the_cpus_answer(bound: BoundNetwork, generator: Model)
 def test_no_drawing_is_noticed(
     tmp_path: Path, pipeline: Pipeline, photo: bytes, value: float
 ) -> None:
-    size = MANIFEST[GENERATOR].image_size
+    size = MANIFEST[LITE].image_size
     shape: list[str | int] = ["N", 3, size, size]
     float_ = onnx.TensorProto.FLOAT
     zero, number = (
@@ -173,8 +173,9 @@ def test_no_drawing_is_noticed(
     content = onnx.helper.make_model(graph, opset_imports=opset, ir_version=10).SerializeToString()
     path = tmp_path / "flat.onnx"
     path.write_bytes(content)
-    model, joined = fuse(MATTE, find_generator(MANIFEST, path))
-    drawer = FusedDrawer(OnnxNetwork(model, CPU, joined))
+    generator = find_generator(MANIFEST, path)
+    model, joined = fuse(MATTE, generator)
+    drawer = FusedDrawer(OnnxNetwork(model, CPU, joined), generator)
     image, (cut,) = pipeline.find(photo, Options(), Ticket())
     with pytest.raises(UnusableOutput):
         drawer.draw(image, cut, Ticket())
@@ -182,17 +183,17 @@ def test_no_drawing_is_noticed(
 
 
 def test_the_digest_stands_for_both_networks() -> None:
-    model, _ = fuse(MATTE, MANIFEST[GENERATOR])
-    again, _ = fuse(MATTE, MANIFEST[GENERATOR])
-    other, _ = fuse(replace(MATTE, name="other"), MANIFEST[GENERATOR])
+    model, _ = fuse(MATTE, MANIFEST[LITE])
+    again, _ = fuse(MATTE, MANIFEST[LITE])
+    other, _ = fuse(replace(MATTE, name="other"), MANIFEST[LITE])
     assert model.sha256 == again.sha256 == other.sha256
-    assert model.name == f"selfie+{GENERATOR}"
+    assert model.name == f"selfie+{LITE}"
 
 
 def test_networks_that_do_not_fit_are_not_joined(tmp_path: Path) -> None:
     contract = replace(MATTE.inputs[0], shape=("N", 3, 320, 320))
     with pytest.raises(NotFusable, match="256 px"):
-        fuse(replace(MATTE, inputs=(contract,)), MANIFEST[GENERATOR])
+        fuse(replace(MATTE, inputs=(contract,)), MANIFEST[LITE])
     path = tmp_path / "nonsense.onnx"
     path.write_bytes(b"nonsense")
     with pytest.raises(NotFusable, match="onnx"):
@@ -222,5 +223,5 @@ def test_a_gpu_that_answers_nothing_ends_its_thread(
 
 
 def test_the_staged_way_stays_on_a_cpu(pipeline: Pipeline) -> None:
-    assert isinstance(pipeline.drawer, StagedDrawer)
+    assert isinstance(pipeline.styles.drawer(Options()), StagedDrawer)
     assert pipeline.batchers == []

@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from photo2cartoon.ground.options import Options
 from photo2cartoon.ground.settings import Settings
 from photo2cartoon.pipeline.alignment import Alignment, Crop, crop_face, estimate_alignment
 from photo2cartoon.pipeline.colours import ArrayCalculus
@@ -33,8 +34,9 @@ def aligned(pipeline: Pipeline, photo: bytes) -> Aligned:
 
 
 def network_of(pipeline: Pipeline) -> Network:
-    assert isinstance(pipeline.drawer, StagedDrawer)
-    return pipeline.drawer.matte_network
+    drawer = pipeline.styles.drawer(Options())
+    assert isinstance(drawer, StagedDrawer)
+    return drawer.matte_network
 
 
 def test_the_person_is_in_and_the_background_out(pipeline: Pipeline, aligned: Aligned) -> None:

@@ -39,7 +39,7 @@ def test_colours_are_the_photos_or_as_drawn(pipeline: Pipeline, photo: bytes) ->
     )
     assert (default == asked).all()
     _, (portrait,) = pipeline.prepare(photo, Options(), Ticket())
-    output = pipeline.drawer.networks[-1].run(portrait.tensor[None])[0][0]
+    output = pipeline.styles.drawer(Options()).networks[-1].run(portrait.tensor[None])[0][0]
     assert (drawn == composite(to_image(output), portrait.matte)).all()
     hair = np.s_[15:60, 90:190]
     own, kept, lost = (rgb_to_ab(p[hair]) for p in (portrait.cut.crop.pixels, default, drawn))

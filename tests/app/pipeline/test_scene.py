@@ -1,8 +1,12 @@
 """The drawing lies where the head is, and nothing else of the photo changes."""
 
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
 
+from photo2cartoon.ground.errors import FaceTooSmall
 from photo2cartoon.ground.options import Options
 from photo2cartoon.ground.ticket import Ticket
 from photo2cartoon.pipeline.alignment import Alignment, crop_face
@@ -91,3 +95,19 @@ def test_every_head_of_a_group_is_drawn(pipeline: Pipeline, photo: bytes) -> Non
     portraits = pipeline.cartoonize(data, Options(faces="all"))
     assert len(portraits) == 2
     assert pipeline.cartoonize(data, Options(faces=1)) == portraits[1:]
+
+
+def test_small_heads_are_drawn_in_a_scene_and_no_portrait_is_made_of_them(
+    pipeline: Pipeline, photo: bytes
+) -> None:
+    """The astronaut's landmark box, 106 px high, shrunk to 24 px."""
+    with Image.open(io.BytesIO(photo)) as image:
+        small = image.convert("RGB").resize((116, 116), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    small.save(buffer, "PNG")
+    with pytest.raises(FaceTooSmall):
+        pipeline.draw(buffer.getvalue(), Options(), Ticket())
+    (scene,) = pipeline.draw(buffer.getvalue(), Options(compose="scene", faces="all"), Ticket())
+    changed = np.abs(scene.astype(int) - np.asarray(small)).max(axis=2) > 8
+    assert changed[24:36, 45:58].mean() > 0.5
+    assert not changed[70:].any()

@@ -94,9 +94,9 @@ def submit(network: FakeNetwork, batcher: Batcher) -> Iterator[Submit]:
     """Bring an input from a thread of its own; returns when the batcher has it."""
     with ThreadPoolExecutor(64) as pool:
 
-        def submit(value: float, ticket: Watched | None = None) -> Future[list[Tensor]]:
+        def submit(value: float, ticket: Watched | None = None, size: int = 3) -> Any:
             ticket = ticket or Watched()
-            future = pool.submit(batcher.run, np.full((1, 3), value, np.float32), ticket)
+            future = pool.submit(batcher.run, np.full((1, size), value, np.float32), ticket)
             assert ticket.queued.wait(10)
             return future
 
@@ -147,6 +147,23 @@ def test_shapes_are_a_closed_set(network: FakeNetwork, submit: Submit) -> None:
             future.result(10)
         assert network.entered.acquire(timeout=10)
     assert {len(batch) for batch in network.batches} == {1, 2, 4, 8}
+
+
+def test_inputs_of_other_shapes_wait_for_a_batch_of_their_own(
+    network: FakeNetwork, submit: Submit
+) -> None:
+    first = submit(1)
+    assert network.entered.acquire(timeout=10)
+    futures = [submit(2), submit(3, size=5), submit(4)]
+    network.free = True
+    network.gate.release()
+    assert [future.result(10)[0].shape for future in (first, *futures)] == [
+        (1, 3),
+        (1, 3),
+        (1, 5),
+        (1, 3),
+    ]
+    assert network.batches == [[1], [2, 4], [3]]
 
 
 def test_several_inputs_of_one_caller_come_back_together(

@@ -142,6 +142,26 @@ def test_each_thing_that_is_missing_has_its_remedy(
     assert what in why
 
 
+def test_without_a_gpu_auto_takes_openvino_where_it_is_installed(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cpu_only = {"onnxruntime": "1.31.1"}
+    machine(cpu_only, ["CPUExecutionProvider"])
+    assert choose_provider("auto") == (
+        "cpu",
+        "onnxruntime 1.31.1 has no CUDAExecutionProvider; OpenVINO is not installed",
+    )
+    assert "pip install 'photo2cartoon[openvino]', or set P2C_PROVIDER=cpu" in refusal("openvino")
+    machine(cpu_only | {"openvino": "2026.4.1"}, ["CPUExecutionProvider"])
+    provider, why = choose_provider("auto")
+    assert provider == "openvino"
+    assert why.endswith("; OpenVINO 2026.4.1 is installed")
+    assert choose_provider("openvino") == ("openvino", "asked for")
+    monkeypatch.setitem(sys.modules, "openvino", None)  # importing it fails
+    assert "OpenVINO does not load: " in refusal("openvino")
+    assert choose_provider("auto")[0] == "cpu"
+
+
 def test_a_gpu_that_is_not_there_is_named(machine: Machine) -> None:
     machine(gpus=2)
     assert find_problems("cuda", 1) == []

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from photo2cartoon.ground.settings import GENERATOR
+from photo2cartoon.ground.settings import LITE
 from photo2cartoon.pipeline.fuse import fuse
 from photo2cartoon.runtime import binding
 from photo2cartoon.runtime.binding import BoundNetwork
@@ -87,7 +87,7 @@ def test_a_bound_network_gives_the_same_bytes_through_it(
     library: FakeLibrary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manifest = load_manifest()
-    model, content = fuse(manifest["selfie"], manifest[GENERATOR])
+    model, content = fuse(manifest["selfie"], manifest[LITE])
     crops = np.random.default_rng(0).integers(0, 256, (2, 256, 256, 3), np.uint8)
     expected = OnnxNetwork(model, CPU, content).run(crops)
     monkeypatch.setattr(binding, "open_cudart", lambda _: Cudart(library, 0))

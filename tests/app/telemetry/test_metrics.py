@@ -2,6 +2,7 @@
 
 import io
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,12 +12,13 @@ from starlette.testclient import TestClient
 
 from photo2cartoon.api.app import create_app
 from photo2cartoon.engine.engine import Engine
-from photo2cartoon.ground.settings import Settings
+from photo2cartoon.ground.settings import LITE, Settings
 from photo2cartoon.ground.ticket import Stage, Ticket
 from photo2cartoon.pipeline.opening import open_pipeline
 from photo2cartoon.pipeline.pipeline import Pipeline
 from photo2cartoon.runtime.device import Device
 from photo2cartoon.runtime.gpu import Gpu
+from photo2cartoon.runtime.network import OPENVINO_ROLES
 from photo2cartoon.telemetry.metrics import CODES, TIME_BUCKETS, Metrics, outcome_of
 from tests.app.fakes import PNG, engine_of, photos, picture, upload
 from tests.places import PHOTO
@@ -58,6 +60,7 @@ def test_a_served_photo_is_counted_with_its_stages(client: TestClient, photo: by
         **{f"p2c_stage_duration_seconds_count|{stage}": 1 for stage in Stage},
         "p2c_faces_count": 1,
         "p2c_decode_scale_total|1": 1,
+        f"p2c_styles_total|{LITE}": 1,
     }
     stages = sum(value for name, value in changed.items() if "stage_duration_seconds_sum" in name)
     assert 0 < stages <= changed["p2c_request_duration_seconds_sum|ok|/cartoonize"] * 1.01
@@ -118,15 +121,18 @@ def test_gauges_say_what_the_engine_is(client: TestClient) -> None:
     assert series["p2c_lanes"] == engine.lanes.threads
     assert (series["p2c_alive"], series["p2c_ready"]) == (1, 1)
     for model in engine.pipeline.models:
-        labels = f"{model.sha256[:12]}|{model.name}|float32|{model.role}"
+        precision = Device.choose(Settings()).precision if model.role == "generator" else "float32"
+        labels = f"{model.sha256[:12]}|{model.name}|{precision}|{model.role}"
         assert series[f"p2c_model_info|{labels}"] == 1
-        assert series[f"p2c_ep_nodes|{model.name}|CPUExecutionProvider"] > 10
+        runs_on = "OpenVINO" if model.role in OPENVINO_ROLES else "CPUExecutionProvider"
+        assert series[f"p2c_ep_nodes|{model.name}|{runs_on}"] > 10
     engine.draining = True
     assert scrape(client)["p2c_ready"] == 0
 
 
 def test_batches_are_counted_by_size(photo: bytes) -> None:
-    with TestClient(create_app(Settings(threads=1, max_batch=4), open_pipeline)) as client:
+    settings = Settings(threads=1, max_batch=4, generator=Path(LITE))
+    with TestClient(create_app(settings, open_pipeline)) as client:
         client.post("/cartoonize/batch", files=photos(photo, photo, photo))
         series = scrape(client)
         text = client.get("/metrics").text

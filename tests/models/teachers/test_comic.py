@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from photo2cartoon_models.cutout import carry_outwards, firm
+from photo2cartoon_models.fields import Field
 from photo2cartoon_models.teachers.comic import draw
-from photo2cartoon_models.teachers.fields import Field
 from photo2cartoon_models.teachers.ink import strokes
-from photo2cartoon_models.teachers.person import carry_outwards, firm
 from photo2cartoon_models.teachers.tone import calm_gloss, warm_shades
 
 Image = NDArray[np.uint8]

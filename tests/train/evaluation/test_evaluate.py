@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -18,10 +19,12 @@ from photo2cartoon.cli.main import commands
 from photo2cartoon_models.evaluation.evaluate import Request, evaluate
 from photo2cartoon_models.evaluation.pictures import (
     EvaluationError,
+    Image,
     read_drawing,
     read_groups,
     read_picture,
 )
+from tests.places import PHOTO
 from tests.train import evaluations
 
 PHOTOS, PAIRS = 24, 3
@@ -69,7 +72,7 @@ def _values(rows: list[dict[str, Any]]) -> dict[str, float]:
 
 def test_a_generator_that_draws_the_photo(report: dict[str, Any]) -> None:
     """Every figure that must be zero is, up to the grey level that the service cuts off."""
-    assert report["counts"] == {"photos": PHOTOS, "pairs": PAIRS, "drawings": 4}
+    assert report["counts"] == {"photos": PHOTOS, "pairs": PAIRS, "drawings": 4, "served": 0}
     kid = _values(report["kid"]["rows"])
     assert kid["photos: this model"] == pytest.approx(kid["photos: before"], rel=0.02)
     assert kid["pairs: this model"] == pytest.approx(kid["pairs: their own cartoons"], rel=0.05)
@@ -81,6 +84,10 @@ def test_a_generator_that_draws_the_photo(report: dict[str, Any]) -> None:
         assert row["value"] == pytest.approx(0, abs=1e-4)
         assert row["found"]["value"] == 1
         assert row["strangers"] > 0.001
+    (colours,) = report["colours"]["sets"]
+    assert (colours["what"], colours["side"]) == ("as drawn", 256)
+    assert colours["figures"]["order"]["value"] > 0.95
+    assert colours["figures"]["lift"]["value"] == pytest.approx(0, abs=1)
     pairs = _values(report["pairs"])
     assert pairs["pixels"] < 1 / 127.5
     assert pairs["pixels, blurred"] < 1 / 127.5
@@ -108,6 +115,72 @@ def test_groups(report: dict[str, Any]) -> None:
     }
     for row in rows.values():
         assert row["low"] <= row["value"] <= row["high"]
+
+
+@pytest.fixture(scope="module")
+def served(world: Request) -> tuple[Request, dict[str, Any]]:
+    """A service that leaves one photo out and draws the others twice as large and darker."""
+    raw = evaluations.write(world.out.parent / "raw", evaluations.portraits(PHOTOS))
+    (raw / "p0.png").write_bytes(b"no face")
+
+    def serve(data: bytes) -> tuple[Image, Image] | None:
+        if data == b"no face":
+            return None
+        with Pillow.open(io.BytesIO(data)) as file:
+            photo = np.asarray(file.resize((512, 512)))
+        return photo, (photo * 0.8).astype(np.uint8)
+
+    request = replace(world, pairs=None, raw=raw, out=world.out.parent / "served")
+    return request, evaluate(request, lambda *_: None, serve)
+
+
+def test_what_the_service_draws_is_measured(served: tuple[Request, dict[str, Any]]) -> None:
+    request, report = served
+    assert report["counts"]["served"] == PHOTOS - 1
+    drawn, by_service = report["colours"]["sets"]
+    assert (by_service["what"], by_service["side"]) == ("as served", 512)
+    assert drawn["figures"]["lift"]["value"] == pytest.approx(0, abs=1)
+    assert by_service["figures"]["lift"]["value"] < -5
+    assert by_service["figures"]["lift"]["count"] == PHOTOS - 1
+    groups = {row["group"]: row["figures"]["lift"] for row in report["colours"]["groups"]}
+    assert {name: lift["count"] for name, lift in groups.items()} == {
+        "male/black": 11,
+        "female/asian": 12,
+    }
+    assert all(lift["value"] < -5 for lift in groups.values())  # of the last set
+    assert _values(report["kid"]["rows"])["photos: as served"] > 0
+    rows = {row["what"]: row["count"] for row in report["identity"]["rows"]}
+    assert rows["photos: as served"] == PHOTOS - 1
+    assert read_picture(request.out / "served" / "p3.png").shape == (512, 512, 3)
+    assert not (request.out / "served" / "p0.png").exists()
+
+
+def test_html_tells_what_the_service_draws(served: tuple[Request, dict[str, Any]]) -> None:
+    request, report = served
+    page = _Page()
+    page.feed((request.out / "report.html").read_text())
+    assert not page.open
+    assert len(page.sources) == 2
+    for set_ in report["colours"]["sets"]:
+        for name in ("lift_darkest", "lift_fairest"):
+            assert f"{set_['figures'][name]['value']:+.1f}" in page.cells
+    for row in report["colours"]["groups"]:
+        assert f"{row['figures']['lift']['value']:+.1f}" in page.cells
+
+
+def test_a_raw_photo_that_is_missing_is_told(world: Request, tmp_path: Path) -> None:
+    raw = evaluations.write(tmp_path / "raw", evaluations.portraits(PHOTOS - 1))
+    with pytest.raises(EvaluationError, match=f"lacks the photos p{PHOTOS - 1}"):
+        _run(replace(world, raw=raw, out=tmp_path / "out"))
+
+
+def test_a_service_that_draws_nothing_is_told(world: Request, tmp_path: Path) -> None:
+    with pytest.raises(EvaluationError, match=f"of {PHOTOS} raw photos the service draws 0"):
+        evaluate(
+            replace(world, pairs=None, raw=world.photos, out=tmp_path / "out"),
+            lambda *_: None,
+            lambda _: None,
+        )
 
 
 def test_worst_group_by_best(world: Request) -> None:
@@ -228,6 +301,24 @@ def test_command(world: Request, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert str(tmp_path / "out" / "report.html") in result.stdout.replace("\n", "")
     assert (tmp_path / "out" / "report.html").exists()
+
+
+def test_command_draws_raw_photos_with_a_generator_of_the_manifest(
+    world: Request, tmp_path: Path
+) -> None:
+    raw, photos = tmp_path / "raw", tmp_path / "photos"
+    raw.mkdir()
+    for name in ("p0", "p1"):
+        (raw / f"{name}.jpg").write_bytes(PHOTO.read_bytes())
+    evaluations.write(photos, evaluations.portraits(2))
+    words = ["evaluate", "photo2cartoon-lite", str(photos), "--cartoons", str(world.cartoons)]
+    words += ["--raw", str(raw), "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(commands, words)
+    assert result.exit_code == 0, result.output
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["counts"]["served"] == 2
+    served = report["colours"]["sets"][1]["figures"]
+    assert served["stains"]["value"] < 0.15  # drawn, they are more than a third
 
 
 def test_command_errors(world: Request, tmp_path: Path) -> None:

@@ -104,10 +104,10 @@ def test_the_embedded_one_has_this_architecture() -> None:
     """As many weights in the file as in the network."""
     import onnx  # noqa: PLC0415
 
-    from photo2cartoon.ground.settings import GENERATOR  # noqa: PLC0415
+    from photo2cartoon.ground.settings import LITE  # noqa: PLC0415
     from photo2cartoon_models.manifest import load_manifest  # noqa: PLC0415
 
-    model = onnx.load(str(load_manifest()[GENERATOR].path))
+    model = onnx.load(str(load_manifest()[LITE].path))
     published = sum(int(np.prod(tensor.dims)) for tensor in model.graph.initializer)
     mine = sum(p.numel() for p in LiteGenerator().parameters())
     assert published == pytest.approx(mine, rel=0.01)

@@ -1,6 +1,8 @@
 """Every format that people have is read; everything else is refused and named."""
 
+import json
 import pickle
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,73 @@ def other() -> dict[str, torch.Tensor]:
     return files.minivision(nets.generator(seed=9, ngf=8))
 
 
+def prefixed(net: Generator, prefix: str) -> dict[str, torch.Tensor]:
+    return {f"{prefix}{name}": value for name, value in net.state_dict().items()}
+
+
+def lightning(net: Generator) -> dict[str, Any]:
+    """Two generators and a discriminator as attributes of one module, and what else there is."""
+    state = prefixed(net, "genA2B.") | {f"genB2A.{name}": value for name, value in other().items()}
+    state["disGA.model.0.weight"] = torch.zeros(4, 4)
+    return {"state_dict": state, "epoch": 3, "global_step": 7, "pytorch-lightning_version": "2.6"}
+
+
+def safetensors(path: Path, tensors: dict[str, torch.Tensor], kind: str = "F32") -> Path:
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    data = b""
+    for name, value in tensors.items():
+        raw = value.contiguous().view(torch.uint8).numpy().tobytes()
+        places = [len(data), len(data) + len(raw)]
+        header[name] = {"dtype": kind, "shape": list(value.shape), "data_offsets": places}
+        data += raw
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 256 + 0x80)  # the first byte is that of a pickle
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+    return path
+
+
 FORMATS: dict[str, Maker] = {
+    "torch.compile": lambda path, net: torch_file(path, prefixed(net, "_orig_mod.")),
+    "torch.compile of DataParallel": lambda path, net: torch_file(
+        path, prefixed(net, "_orig_mod.module.")
+    ),
+    "DataParallel of torch.compile": lambda path, net: torch_file(
+        path, prefixed(net, "module._orig_mod.")
+    ),
+    "one layer compiled": lambda path, net: torch_file(
+        path,
+        {n.replace("HourGlass1.", "HourGlass1._orig_mod."): v for n, v in net.state_dict().items()},
+    ),
+    "state_dict": lambda path, net: torch_file(path, {"state_dict": net.state_dict(), "epoch": 3}),
+    "checkpoint": lambda path, net: torch_file(
+        path,
+        {
+            "model_state_dict": net.state_dict(),
+            "optimizer_state_dict": {"state": {}, "param_groups": [{"lr": 1e-4}]},
+        },
+    ),
+    "a network within a wrapper": lambda path, net: torch_file(
+        path, {"model": {"genA2B": {"state_dict": net.state_dict()}, "genB2A": other()}}
+    ),
+    "Lightning": lambda path, net: torch_file(path, lightning(net)),
+    "Lightning, one network": lambda path, net: torch_file(
+        path, {"state_dict": prefixed(net, "generator."), "loops": {"fit_loop": {}}}
+    ),
+    "Lightning, compiled": lambda path, net: torch_file(
+        path, {"state_dict": prefixed(net, "genA2B._orig_mod.")}
+    ),
+    "numbers beside": lambda path, net: torch_file(
+        path,
+        {"genA2B": net.state_dict(), "iter": np.int64(5), "loss": np.float32(0.1), "lr": [1e-4]},
+    ),
+    "numbers among": lambda path, net: torch_file(
+        path, {**net.state_dict(), "epoch": 3, "step": torch.tensor(5), "seen": np.float64(2)}
+    ),
+    "an array of numpy beside": lambda path, net: torch_file(
+        path, {"genA2B": net.state_dict(), "history": np.arange(9.0)}
+    ),
+    "safetensors": lambda path, net: safetensors(path, dict(net.state_dict())),
+    "safetensors, wrapped": lambda path, net: safetensors(path, prefixed(net, "module.genA2B.")),
     "minivision, six networks": lambda path, net: torch_file(
         path, files.six(files.minivision(net), other())
     ),
@@ -56,6 +124,52 @@ def test_formats(tmp_path: Path, name: str) -> None:
     photo = nets.noise(1, 32)
     with torch.no_grad():
         assert torch.equal(weights.generator()(photo).image, net(photo).image)
+
+
+@pytest.mark.parametrize(("dtype", "kind"), [(torch.float16, "F16"), (torch.bfloat16, "BF16")])
+def test_half_precision_of_safetensors(tmp_path: Path, dtype: torch.dtype, kind: str) -> None:
+    net = nets.generator(ngf=8).to(dtype)
+    weights = read_weights(safetensors(tmp_path / "w", dict(net.state_dict()), kind))
+    assert "safetensors file" in weights.format
+    for name, value in net.state_dict().items():
+        assert weights.tensors[name].tobytes() == value.float().numpy().tobytes(), name
+
+
+def test_the_chosen_network_of_a_lightning_module(tmp_path: Path) -> None:
+    net = nets.generator(ngf=8)
+    path = torch_file(tmp_path / "w.ckpt", lightning(net))
+    assert "genA2B of several networks" in read_weights(path).format
+    weights = read_weights(path, "genB2A").tensors["conv1x1.bias"]
+    assert weights.tobytes() == other()["conv1x1.bias"].numpy().tobytes()
+    with pytest.raises(WeightsError, match="no network genC in the file; it holds genA2B, genB2A"):
+        read_weights(path, "genC")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda h: h.update(a={"dtype": "I64", "shape": [1], "data_offsets": [0, 8]}), "a is I64"),
+        (lambda h: h.update(a={"dtype": "F32", "shape": [9], "data_offsets": [0, 8]}), "9"),
+        (lambda h: h.update(a={"dtype": "F32", "shape": [2], "data_offsets": [60, 68]}), "a does"),
+        (lambda h: h.update(a={"dtype": "F32"}), "not a readable safetensors file"),
+        (lambda h: h.update(a=1), "not a readable safetensors file"),
+        (lambda h: h.clear(), "not a photo2cartoon generator"),
+    ],
+    ids=["whole numbers", "too few", "beyond the end", "no place", "no object", "nothing"],
+)
+def test_damaged_safetensors_are_refused(
+    tmp_path: Path, change: Callable[[dict[str, Any]], object], message: str
+) -> None:
+    header: dict[str, Any] = {"b": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}
+    change(header)
+    text = json.dumps(header).encode()
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(64))
+    with pytest.raises(WeightsError, match=message):
+        read_weights(path)
+    path.write_bytes(struct.pack("<Q", len(text)) + b"{" * len(text) + bytes(64))
+    with pytest.raises(WeightsError, match="not a readable safetensors file"):
+        read_weights(path)
 
 
 def test_numpy_1_names_of_pickled_arrays(tmp_path: Path) -> None:
@@ -124,7 +238,7 @@ def test_wrong_tensors_are_named(
     ("content", "message"),
     [
         (b"", "ONNX file has no weight"),
-        (b"no weights at all", "neither a torch or Paddle file nor ONNX"),
+        (b"no weights at all", "neither a torch, Paddle or safetensors file nor ONNX"),
         (b"PK\x03\x04 cut", "not a readable torch file"),
         (pickle.dumps([1, 2], 4), "holds a list"),
         (pickle.dumps({"a": np.zeros(1)}, 4)[:-9], "not a readable pickle"),

@@ -27,6 +27,7 @@ def test_every_shipped_file_is_right() -> None:
         "ugatit_photo2cartoon": PublishedConfig,
         "fast_photo2cartoon": FastConfig,
         "fast_lite": FastConfig,
+        "gray_lite": FastConfig,
     }
 
 

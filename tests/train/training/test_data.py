@@ -22,6 +22,7 @@ from photo2cartoon_models.training.data import (
     portrait,
     read_picture,
     read_regions,
+    to_unit,
 )
 from tests.train import toy
 
@@ -207,3 +208,38 @@ def test_discriminators_see_shifted_pictures_with_holes_and_gradients_pass() -> 
     assert 0 < float(holes) < 0.8
     (slope,) = torch.autograd.grad(seen.sum(), picture)
     assert float(slope.abs().sum()) > 0
+
+
+def test_gray_pictures_are_as_light_as_colours_are() -> None:
+    colours = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+    gray = augment.lightness(to_unit(torch.from_numpy(colours).permute(2, 0, 1)[None]))
+    assert torch.equal(gray[:, 0], gray[:, 1])
+    assert torch.equal(gray[:, 0], gray[:, 2])
+    levels = ((gray[0].permute(1, 2, 0) + 1) * 127.5).round().byte().numpy()
+    before, after = (
+        cv2.cvtColor(x, cv2.COLOR_RGB2Lab)[:, :, 0].astype(int) for x in (colours, levels)
+    )
+    assert np.abs(after - before).max() <= 10  # of 255: squares stand for sRGB's curve
+    assert np.abs(after - before).mean() < 4
+    same = augment.lightness(gray)
+    torch.testing.assert_close(same, gray, atol=2e-3, rtol=0)
+
+
+def test_black_has_a_gradient() -> None:
+    black = torch.full((1, 3, 2, 2), -1.0, requires_grad=True)
+    (slope,) = torch.autograd.grad(augment.lightness(black + 1e-4).sum(), black)
+    assert torch.isfinite(slope).all()
+
+
+def test_midtones_are_darkened_and_paper_and_ink_are_not() -> None:
+    levels = torch.tensor([0.0, 0.5, 1.0]).reshape(1, 1, 1, 3).repeat(50, 3, 1, 1)
+    how = FastAugment(judge_darken=2)
+    dark = (augment.darken(levels * 2 - 1, how, torch.Generator().manual_seed(0)) + 1) / 2
+    assert torch.equal(dark[..., 0], levels[..., 0])
+    assert torch.equal(dark[..., 2], levels[..., 2])
+    middle = dark[:, 0, 0, 1]
+    assert float(middle.max()) <= 0.5
+    assert float(middle.min()) >= 0.25
+    assert float(middle.std()) > 0.05
+    plain = augment.darken(levels, FastAugment(judge_darken=1), torch.Generator().manual_seed(0))
+    torch.testing.assert_close(plain, levels)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
+from photo2cartoon_models.training import augment
 from photo2cartoon_models.training.config import ConfigError, FastConfig
 from photo2cartoon_models.training.fast import Fast
 from photo2cartoon_models.training.loop import create_recipe
@@ -131,6 +132,40 @@ def test_light_changes_what_is_drawn_and_not_what_is_wanted(data: Path) -> None:
     run = recipe(config(data, pairs=False, augment={**plain, "relight": 0.0}))
     batch = run.batches.take(run.batches.enter_stage(1), 1)
     torch.testing.assert_close(batch.inputs[:2], batch.plain)
+
+
+def test_with_the_colours_of_the_photo_only_lightness_counts(data: Path) -> None:
+    settings: dict[str, Any] = {
+        "colours": "photo",
+        "weights": {"identity_every": 1, "flats": 1.0},
+    }
+    run = recipe(config(data, **settings))
+    batch = run.batches.take(run.batches.enter_stage(1), 1)
+    drawn = run.picture(batch.inputs).detach()
+    judged = (batch.plain, batch.target, batch.pair_plain, batch.same, batch.real, drawn)
+    for picture in judged:
+        assert picture is not None
+        assert float((picture[:, 0] - picture[:, 2]).abs().max()) < 1e-5
+    assert float((batch.inputs[:, 0] - batch.inputs[:, 2]).abs().max()) > 0.2  # it sees colours
+    coloured = recipe(config(data, weights=settings["weights"]))
+    colours = coloured.batches.take(coloured.batches.enter_stage(1), 1)
+    torch.testing.assert_close(colours.inputs, batch.inputs)
+    torch.testing.assert_close(augment.lightness(colours.plain), batch.plain)
+    assert float(batch.real.mean()) < float(augment.lightness(colours.real).mean())  # darkened
+    terms = run.step(1)
+    assert {"colour", "flats"} <= terms.keys()
+    assert all(torch.isfinite(value) for value in terms.values())
+    sheet = run.grids()["A2B"]
+    assert np.abs(sheet[SIZE:, :, 0].astype(int) - sheet[SIZE:, :, 2]).max() <= 1
+
+
+def test_the_weight_of_flats_makes_flat(data: Path) -> None:
+    off = {"content": 0, "adversarial_from": 99, "colour": 0, "identity": 0}
+    rate = {"learning_rate": 2e-3}
+    how: dict[str, Any] = {"colours": "photo", "optimizer": rate, "weights": off | {"flats": 1}}
+    run = recipe(config(data, pairs=False, **how))
+    found = [float(run.step(step)["flats"]) for step in range(1, 21)]
+    assert np.mean(found[-3:]) < 0.7 * np.mean(found[:3])
 
 
 def test_the_real_network_trains_in_half_precision(data: Path) -> None:

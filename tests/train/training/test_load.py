@@ -13,6 +13,7 @@ from photo2cartoon.cli.main import commands
 from photo2cartoon_models.conversion.export import TOLERANCE, face_like, run_onnx
 from photo2cartoon_models.manifest import load_manifest
 from photo2cartoon_models.networks.generator import Generator
+from photo2cartoon_models.networks.picture import Picture
 from photo2cartoon_models.readers.weights import read_weights
 from photo2cartoon_models.train import main
 from photo2cartoon_models.training.checkpoint import read_run
@@ -116,10 +117,11 @@ def test_the_command_line_passes_everything_on(data: Path, tmp_path: Path) -> No
     assert "--max-minutes" in shown.output
 
 
-def test_the_network_that_comes_along_can_be_trained_on() -> None:
-    """Its ONNX file gives all of its weights back: they draw what the file draws."""
-    path = load_manifest()["photo2cartoon"].path
+@pytest.mark.parametrize("name", ["photo2cartoon", "photo2cartoon-lite"])
+def test_the_networks_that_come_along_can_be_trained_on(name: str) -> None:
+    """Their ONNX files give all of their weights back: they draw what the files draw."""
+    path = load_manifest()[name].path
     photo = face_like(1, 256)
     with torch.no_grad():
-        drawn = read_weights(path).generator()(torch.from_numpy(photo)).image.numpy()
+        drawn = Picture(read_weights(path).generator())(torch.from_numpy(photo)).numpy()
     assert np.abs(drawn - run_onnx(path.read_bytes(), photo)).max() <= TOLERANCE

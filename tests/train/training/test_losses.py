@@ -112,3 +112,35 @@ def test_colours_count_where_they_are_and_lines_do_not() -> None:
     line[:, :, :, 8] -= 0.4  # one of four columns in a cell
     assert float(losses.colours_apart(cell, photo, 0.1, 0.6, 0.15)) == pytest.approx(0.4 / 256)
     assert float(losses.colours_apart(line, photo, 0.1, 0.6, 0.15)) == pytest.approx(0, abs=1e-6)
+
+
+def test_tone_may_be_lifted_less_where_the_photo_is_dark() -> None:
+    def beyond(level: float, change: float) -> float:
+        """What a drawing pays that leaves the wanted tone of a gray photo by `change`, -1..1."""
+        photo = torch.full((1, 3, 32, 32), level * 2 - 1)
+        drawing = torch.full((1, 3, 32, 32), level**0.5 * 2 - 1 + change)
+        return float(losses.tones_apart(drawing, photo, 0.1, 0.4, 0.5))
+
+    assert [beyond(0.25, x) for x in (-0.5, -0.1, 0, 0.1, 0.5)] == pytest.approx(
+        [0.4, 0, 0, 0, 0.4], abs=1e-6
+    )
+    assert [beyond(0.64, x) for x in (-0.1, 0.25, 0.356)] == pytest.approx([0, 0, 0.1], abs=1e-6)
+    assert beyond(1, 0) == 0  # white paper is wanted white
+
+
+def test_tone_is_free_within_a_cell() -> None:
+    photo = torch.zeros(1, 3, 64, 64)
+    drawing = torch.full_like(photo, 2 * 0.5**0.75 - 1)
+    drawing[:, :, :, ::2] -= 0.4
+    drawing[:, :, :, 1::2] += 0.4
+    assert float(losses.tones_apart(drawing, photo, 0.1, 0.4, 0.75)) == pytest.approx(0, abs=1e-6)
+
+
+def test_hatching_costs_more_than_ink() -> None:
+    flat = torch.zeros(1, 3, 32, 32)
+    line, hatching = flat.clone(), flat.clone()
+    line[:, :, :, 16] -= 1  # two steps of 1 in each row
+    hatching[:, :, :, ::2] -= 0.1  # 31 steps of .1 in each row
+    assert float(losses.unevenness(flat)) == 0
+    assert float(losses.unevenness(line)) == pytest.approx(2 / 31 * (1 / 1.1) / 2)
+    assert float(losses.unevenness(hatching)) == pytest.approx(0.5 / 2)

@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from photo2cartoon.runtime.network import OnnxNetwork
+from photo2cartoon.pipeline.faces.tiles import are_inside, lay_tiles
+from photo2cartoon.runtime.network import Network
 
 # (stride in pixels, anchors per cell) of the two networks; any input size works with them.
 SHORT_RANGE = ((8, 2), (16, 6))
@@ -86,7 +87,7 @@ class BlazeFace:
     """One detector network at one square input size."""
 
     def __init__(
-        self, network: OnnxNetwork, size: int, anchor_layout: Sequence[tuple[int, int]]
+        self, network: Network, size: int, anchor_layout: Sequence[tuple[int, int]]
     ) -> None:
         self.network = network
         self.size = size
@@ -145,9 +146,12 @@ def turn_back(points: NDArray[np.float32], turn: int, size: tuple[int, int]) -> 
 
 
 class BlazeFaceCascade:
-    """The embedded finder: close-ups at 128 px, small faces at 384 px, upright and turned."""
+    """The embedded finder: close-ups at 128 px, small faces at 384 px, small heads in tiles.
 
-    def __init__(self, short: OnnxNetwork, full: OnnxNetwork) -> None:
+    It looks at the picture upright and, while nothing is certain, from its other sides.
+    """
+
+    def __init__(self, short: Network, full: Network) -> None:
         self.networks = (short, full)
         self.region_scale = 1.5  # MediaPipe's
         self.short = BlazeFace(short, SHORT_SIZE, SHORT_RANGE)
@@ -157,19 +161,34 @@ class BlazeFaceCascade:
         self, image: NDArray[np.uint8], *, every: bool, sides: bool = False
     ) -> list[Detection]:
         """See `Finder`. Every look adds detections, until one is certain."""
-        image, factor = _shrink(image)
-        detections = self.short.scan(image)[0].above(LOWEST)
+        small, factor = _shrink(image)
+        detections = self.short.scan(small)[0].above(LOWEST)
         sizes = [detection.side for detection in detections if detection.score >= FIRM]
-        if every or not is_certain(detections) or max(sizes) < LARGE * max(image.shape[:2]):
-            detections += self.full.scan(image)[0].above(LOWEST)
+        if every or not is_certain(detections) or max(sizes) < LARGE * max(small.shape[:2]):
+            detections += self.full.scan(small)[0].above(LOWEST)
         # The large network takes one side at a time: a batch of three would hold 100 MB for good.
         looks_left = ((self.short, (1, 2, 3)), *((self.full, (turn,)) for turn in (1, 2, 3)))
         for network, turns in looks_left:
             if sides or not is_certain(detections):
-                for candidates in network.scan(image, turns):
+                for candidates in network.scan(small, turns):
                     detections += candidates.above(LOWEST)
-        best_first = sorted(detections, key=lambda detection: -detection.score)
-        return [detection.scaled(factor) for detection in best_first]
+        detections = [detection.scaled(factor) for detection in detections]
+        if every:
+            detections += self.find_small(image)
+        return sorted(detections, key=lambda detection: -detection.score)
+
+    def find_small(self, image: NDArray[np.uint8]) -> list[Detection]:
+        """See `Finder`. The full-range network looks at tiles, and heads are merged across them."""
+        size = image.shape[1], image.shape[0]
+        scores, points = [np.zeros(0)], [np.zeros((0, 8, 2), np.float32)]
+        for tile in lay_tiles(*size, FULL_SIZE):
+            left, top, side = tile
+            (seen,) = self.full.scan(image[top : top + side, left : left + side])
+            placed = seen.points + np.array([left, top], np.float32)
+            whole = are_inside(placed[:, :2], tile, size)
+            scores.append(seen.scores[whole])
+            points.append(placed[whole])
+        return Candidates(np.concatenate(scores), np.concatenate(points)).above(LOWEST)
 
 
 def is_certain(detections: list[Detection]) -> bool:

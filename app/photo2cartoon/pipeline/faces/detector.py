@@ -1,7 +1,7 @@
 """Faces in a photo: a finder proposes, the mesh verifies, and the caller's choice selects."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import cv2
@@ -17,7 +17,15 @@ from photo2cartoon.pipeline.faces.facemesh import (
     region_of_box,
     region_of_landmarks,
 )
-from photo2cartoon.runtime.network import OnnxNetwork
+from photo2cartoon.pipeline.faces.upright import (
+    TURNED,
+    agree,
+    heed_gravity,
+    is_plausible,
+    is_squeezed,
+    tilt,
+)
+from photo2cartoon.runtime.network import Network
 
 CLEARLY = 0.001  # by how much a mesh score must be better; a head seen upright has .9997 and more
 # The mesh's chin lies higher than the 68-point chin that upstream's crop rule was made for, by this
@@ -40,11 +48,16 @@ class Rule:
     both: bool
 
 
+# Whole faces are detected with .75 and more, on their side too. Below that lie faces that the photo
+# cuts, and what only looks like one: only those count of which the mesh is certain.
+CLEAR = 0.75
+PROOF = 0.999
+
 # Faces score above .95 in both looks of the mesh, nearly everything else below .5 in one of them;
 # heads in hard light and with large beards lie between, but there the detector is fairly sure.
 STRICT = Rule(detection=0.5, mesh=0.9, both=True)
 STRICT_FAINT = Rule(detection=0.3, mesh=0.9, both=True)
-LENIENT = Rule(detection=0.7, mesh=0.5, both=False)
+LENIENT = Rule(detection=CLEAR, mesh=0.5, both=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +100,7 @@ class Finder(Protocol):
     """Proposes faces: `BlazeFaceCascade`, or InsightFace's SCRFD (`pipeline.faces.scrfd`)."""
 
     @property
-    def networks(self) -> Sequence[OnnxNetwork]:
+    def networks(self) -> Sequence[Network]:
         """The networks that it runs."""
 
     @property
@@ -105,12 +118,22 @@ class Finder(Protocol):
             sides: look at it from its other three sides too, even if a detection is certain.
         """
 
+    def find_small(self, image: NDArray[np.uint8]) -> list[Detection]:
+        """Propose heads that are too small for `find`, unless it was told to look for `every` one.
+
+        Args:
+            image: `(H, W, 3)` uint8 RGB.
+
+        Returns:
+            In no particular order; empty where a closer look would show nothing new.
+        """
+
 
 class Landmarks(Protocol):
     """Gives a second opinion on where a verified face's eye corners and outline are."""
 
     @property
-    def network(self) -> OnnxNetwork:
+    def network(self) -> Network:
         """The network that it runs."""
 
     def refine(self, image: NDArray[np.uint8], detection: Detection, face: Face) -> Face:
@@ -120,15 +143,13 @@ class Landmarks(Protocol):
 class FaceDetector:
     """A finder whose every detection is verified by FaceMesh, which also gives the landmarks."""
 
-    def __init__(
-        self, finder: Finder, mesh: OnnxNetwork, landmarks: Landmarks | None = None
-    ) -> None:
+    def __init__(self, finder: Finder, mesh: Network, landmarks: Landmarks | None = None) -> None:
         self.mesh = FaceMesh(mesh)
         self.landmarks = landmarks
         self.finder = finder
 
     @property
-    def networks(self) -> list[OnnxNetwork]:
+    def networks(self) -> list[Network]:
         """All networks that it runs."""
         third = [self.landmarks.network] if self.landmarks else []
         return [*self.finder.networks, self.mesh.network, *third]
@@ -146,16 +167,19 @@ class FaceDetector:
             every: look for small faces beside large ones too, as group photos need.
         """
         found = self._start(image)
-        detections = self.finder.find(image, every=every)
+        detections = heed_gravity(self.finder.find(image, every=every))
         found.add(detections, STRICT_FAINT if every else STRICT)
         if not found.faces:
             found.add(detections, STRICT_FAINT)
         if not found.faces:
             found = self._start(_lift_shadows(image))
-            found.add(self.finder.find(found.image, every=every, sides=True), STRICT)
+            lifted = self.finder.find(found.image, every=every, sides=True)
+            found.add(heed_gravity(lifted), STRICT)
         if not found.faces:
             found = self._start(image)
-            found.add(detections, LENIENT)
+            found.add([seen for seen in detections if tilt(seen) < TURNED], LENIENT)
+        if not found.faces and not every:
+            found.add(self.finder.find_small(image), STRICT)
         return sorted(found.faces, key=lambda face: -face.area)
 
     def _start(self, image: NDArray[np.uint8]) -> "_Found":
@@ -223,11 +247,30 @@ class _Found:
             points, score = second[0], min(first[1], second[1])
         else:
             points, score = max(first, second, key=lambda look: look[1])
-        if score < rule.mesh:
+        if score < rule.mesh or not self._is_upright(detection, points, score):
             return None
         eyes = points[list(EYE_CORNERS)]
         face = Face(score, eyes, lower_chin(points[list(OUTLINE)], eyes))
         return self.landmarks.refine(self.image, detection, face) if self.landmarks else face
+
+    def _is_upright(self, detection: Detection, points: NDArray[np.float64], score: float) -> bool:
+        """Tell whether the landmarks are those of a face, which the mirror must prove if in doubt.
+
+        Args:
+            detection: where the landmarks come from.
+            points: landmarks `(468, 2)`, px of the image.
+            score: of the landmarks, 0..1.
+        """
+        size = self.image.shape[1], self.image.shape[0]
+        if not is_plausible(points, size):
+            return False
+        if detection.score >= CLEAR:
+            return True
+        if score < PROOF or is_squeezed(points, size):
+            return False
+        region = replace(region_of_landmarks(points), mirrored=True)
+        mirrored, mirrored_score = self.mesh.predict(self.image, region)
+        return mirrored_score >= PROOF and agree(points, mirrored)
 
 
 def _lift_shadows(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -12,12 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photo2cartoon.pipeline.faces.warp import Matrix, apply, cut_view, warp_square
-from photo2cartoon.runtime.network import OnnxNetwork
+from photo2cartoon.runtime.network import Network
 
 INPUT_SIZE = 192
 REGION_SCALE = 1.5  # MediaPipe's side of the region over the longer side of a box or of landmarks
 
 EYE_CORNERS = (33, 263)  # outer corners, at image left and image right; iBUG-68's 36 and 45
+INNER_EYE_CORNERS = (133, 362)
+NOSE_TIP, MOUTH = 1, 13  # the mouth's point is the middle of the upper lip's lower edge
 BROWS = (70, 63, 105, 66, 107, 336, 296, 334, 293, 300)
 JAW_LEFT = (127, 234, 93, 132, 58, 172, 136, 150, 149, 176, 148)  # of the image
 CHIN = 152
@@ -33,24 +35,28 @@ class Region:
         centre: `(2,)` px, x before y.
         side: px.
         angle: radians, clockwise in the image (y down); 0 is upright.
+        mirrored: whether its picture shows left and right swapped.
     """
 
     centre: NDArray[np.floating]
     side: float
     angle: float
+    mirrored: bool = False
 
     def to_image(self, size: int) -> Matrix:
         """Return the map from pixels of a `size` px picture of this square to image pixels."""
         step = self.side / size
         cos, sin = math.cos(self.angle) * step, math.sin(self.angle) * step
         linear = np.array([[cos, -sin], [sin, cos]])
+        if self.mirrored:
+            linear[:, 0] *= -1
         return np.column_stack([linear, self.centre - linear @ np.full(2, (size - 1) / 2)])
 
 
 class FaceMesh:
     """Landmarks in a region, with a score that tells faces from everything else."""
 
-    def __init__(self, network: OnnxNetwork) -> None:
+    def __init__(self, network: Network) -> None:
         self.network = network
 
     def predict(

@@ -82,6 +82,10 @@ class ScrfdFinder:
                 detections += self._look(image, turn)
         return sorted(detections, key=lambda seen: UPRIGHT * (seen.turn > 0) - seen.score)
 
+    def find_small(self, image: NDArray[np.uint8]) -> list[Detection]:  # noqa: ARG002
+        """See `pipeline.faces.detector.Finder`. There are none: 640 px show small heads as well."""
+        return []
+
     def _look(self, image: NDArray[np.uint8], turn: int) -> list[Detection]:
         if max(image.shape[:2]) > SIZES[0][0] * min(image.shape[:2]):
             return []  # insightface would shrink so thin an image to nothing: OpenCV refuses that

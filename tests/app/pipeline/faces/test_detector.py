@@ -128,6 +128,18 @@ def test_the_chin_moves_down_the_face_whatever_its_tilt(tilt: float) -> None:
     )
 
 
+def face_points(*, mirrored: bool = False) -> NDArray[np.float64]:
+    """Landmarks `(468, 2)` of an upright face around (0, 0), 40 px large."""
+    points = np.random.default_rng(0).uniform(-20, 20, (468, 2))
+    left, right = (263, 362), (33, 133)
+    for corners, x in (
+        ((right, -10.0), (left, 10.0)) if not mirrored else ((right, 10.0), (left, -10.0))
+    ):
+        points[list(corners)] = [[x, -5.0], [x / 3, -5.0]]
+    points[1], points[13], points[152] = [0.0, 3.0], [0.0, 10.0], [0.0, 18.0]
+    return points
+
+
 class ScriptedMesh:
     """Answers by which way up it is shown the face: upright, or on its side."""
 
@@ -137,9 +149,9 @@ class ScriptedMesh:
     def predict(
         self, image: NDArray[np.uint8], region: Region
     ) -> tuple[NDArray[np.float64], float]:
-        points = np.random.default_rng(0).uniform(40, 60, (468, 2))
-        points[33], points[263] = region.centre, region.centre
-        points[263] += 20 * np.array([np.cos(region.angle), np.sin(region.angle)])
+        cos, sin = np.cos(region.angle), np.sin(region.angle)
+        upright = face_points(mirrored=region.mirrored)
+        points = upright @ np.array([[cos, sin], [-sin, cos]]) + region.centre
         return points, self.scores[abs(region.angle) > 0.5]
 
 

@@ -1,0 +1,1 @@
+"""What photos from the world need besides a decoder: colours, damaged files, kinds of TIFF."""
