@@ -150,7 +150,7 @@ async function showPicture(picture, { compose, background, size }) {
   const [width, height] = picture.size;
   const seconds = (picture.milliseconds / 1000).toFixed(1);
   const short = size && width < size ? ` The photo has no more than that of the face.` : "";
-  find("caption").textContent = `${picture.style}, ${width} × ${height} px, ${seconds} s.${short}`;
+  find("caption").textContent = `${picture.style}, ${width} × ${height}\u00a0px, ${seconds}\u00a0s.${short}`;
   const link = find("download");
   link.href = picture.url;
   link.download = `cartoon${picture.face ? `-${picture.face + 1}` : ""}.${picture.blob.type.split("/")[1]}`;
