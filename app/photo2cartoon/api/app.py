@@ -12,6 +12,7 @@ from starlette.middleware import Middleware
 from photo2cartoon.api.answers import answer_problem
 from photo2cartoon.api.batch import router as batch_router
 from photo2cartoon.api.middleware import MIDDLEWARE
+from photo2cartoon.api.pages import page_router
 from photo2cartoon.api.routes import router
 from photo2cartoon.engine.engine import Engine
 from photo2cartoon.ground.errors import Problem
@@ -47,6 +48,8 @@ def create_app(
         summary="A portrait photo in, a cartoon of that person out",
         lifespan=lifespan,
         redirect_slashes=False,  # the address that it sends to would be made of the caller's Host
+        docs_url=None,  # FastAPI's own pages load their scripts from other hosts
+        redoc_url=None,
         telemetry=telemetry(),
         middleware=[Middleware(kind) for kind in MIDDLEWARE],
     )
@@ -54,6 +57,7 @@ def create_app(
     app.state.open_ticket = TracedTicket if tracing_is_on() else Ticket
     app.include_router(router, max_body_size=settings.max_body_bytes)
     app.include_router(batch_router, max_body_size=settings.max_batch_bytes)
+    app.include_router(page_router(settings))
     for kind in (Problem, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, answer_problem)
     return app
