@@ -6,9 +6,11 @@ the file's length, well below a millisecond for an ordinary photo.
 """
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from photo2cartoon.ground.errors import TooManyPixels, UndecodableImage
+from photo2cartoon.pipeline.coded_size import coded_sizes
 
 MAX_SCANS: Final = 500  # a progressive JPEG has about ten; each may cost as much as the whole photo
 MAX_SEGMENTS: Final = 1_000  # before the first scan; 20 MB of the largest segments are 306
@@ -29,13 +31,23 @@ def check_header(data: bytes, format_name: str, max_pixels: int) -> None:
         max_pixels: most pixels, by the header.
 
     Raises:
-        TooManyPixels: the header asks for more than `max_pixels`.
-        UndecodableImage: a JPEG has too many scans, segments or bytes between them.
+        TooManyPixels: the header asks for more than `max_pixels`, or a picture inside has more.
+        UndecodableImage: a JPEG has too many scans, segments or bytes between them, or the boxes of
+            an AVIF or a HEIC are damaged.
     """
     if format_name == "JPEG":
         _check_jpeg(data)
     elif format_name == "WEBP":
-        width, height = _webp_size(data)
+        _check_sizes([_webp_size(data)], max_pixels)
+    elif format_name in ("AVIF", "HEIF"):
+        try:
+            _check_sizes(coded_sizes(data), max_pixels)
+        except (ValueError, IndexError) as error:
+            raise UndecodableImage from error
+
+
+def _check_sizes(sizes: Iterable[tuple[int, int]], max_pixels: int) -> None:
+    for width, height in sizes:
         if width * height > max_pixels:
             raise TooManyPixels
 
