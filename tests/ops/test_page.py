@@ -91,7 +91,9 @@ def test_a_photo_becomes_a_picture(page: Page) -> None:
     page.choose("size", "512")
     page.upload(PHOTO)
     page.wait_for(DRAWN)
-    assert page.text("#caption").startswith("comic, 256 \N{MULTIPLICATION SIGN} 256\N{NO-BREAK SPACE}px, ")
+    assert page.text("#caption").startswith(
+        "comic, 256 \N{MULTIPLICATION SIGN} 256\N{NO-BREAK SPACE}px, "
+    )
     assert "no more" in page.text("#caption")
     assert page.evaluate("document.querySelector('#download').download") == "cartoon.png"
     picture = fetch_picture(page)
