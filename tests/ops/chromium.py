@@ -74,7 +74,7 @@ class Browser:
 
     def _read(self) -> None:
         rest = b""
-        while chunk := self._read_file.read1(65_536):  # type: ignore[attr-defined]
+        while chunk := self._read_file.read1(65_536):
             *messages, rest = (rest + chunk).split(b"\0")
             for message in map(json.loads, messages):
                 if "id" in message:
