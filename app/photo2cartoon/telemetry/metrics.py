@@ -33,9 +33,14 @@ from photo2cartoon.ground.ticket import Stage, Ticket
 from photo2cartoon.runtime.batcher import BUCKETS, Batcher
 from photo2cartoon.runtime.gpu import read_gpu
 
-PHOTO_ROUTES = ("/cartoonize", "/cartoonize/batch")
+PHOTO_ROUTES = (
+    "/cartoonize",
+    "/cartoonize/batch",
+    "/v1/images/edits",
+    "/v2/models/{name}/infer",
+)
 OTHER = "other"  # every address that is not ours: never the caller's text
-UNCOUNTED = ("/livez", "/readyz", "/metrics")
+UNCOUNTED = ("/livez", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready")
 CLIENT_LEFT = 499  # nginx's code, in log and metrics only: nobody is left to answer
 STATUSES = sorted({200, 304, CLIENT_LEFT, *(kind.status for kind in Problem.__subclasses__())})
 CODES = sorted(kind.code for kind in Problem.__subclasses__())
