@@ -19,6 +19,7 @@ from photo2cartoon.api.keys import Keys
 from photo2cartoon.api.middleware import MIDDLEWARE
 from photo2cartoon.api.openai import router as openai_router
 from photo2cartoon.api.openapi import DescribedApp, operation_id
+from photo2cartoon.api.pages import page_router
 from photo2cartoon.api.routes import router
 from photo2cartoon.engine.engine import Engine
 from photo2cartoon.ground.errors import Problem
@@ -73,6 +74,8 @@ def create_app(
         generate_unique_id_function=operation_id,
         lifespan=lifespan,
         redirect_slashes=False,  # the address that it sends to would be made of the caller's Host
+        docs_url=None,  # FastAPI's own pages load their scripts from other hosts
+        redoc_url=None,
         telemetry=telemetry(),
         middleware=_middleware(settings),
     )
@@ -82,6 +85,7 @@ def create_app(
     for one in (router, openai_router, inference_router):
         app.include_router(one, max_body_size=settings.max_body_bytes)
     app.include_router(batch_router, max_body_size=settings.max_batch_bytes)
+    app.include_router(page_router(settings))
     for kind in (Problem, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, answer_problem)
     return app

@@ -39,6 +39,7 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    page: bool = Field(True, description="Pages for people: `/` and, for programmers, `/docs`.")
     threads: int = Field(
         0, ge=0, description="Photos worked on at the same time; 0 takes one per available core."
     )

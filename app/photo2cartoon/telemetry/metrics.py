@@ -172,7 +172,7 @@ class Metrics:
         self.registry.register(EngineCollector(engine))
         for style in engine.pipeline.styles.drawers:
             self._styles.labels(style)
-        for entry in engine.settings.api_keys:
+        for entry in engine.settings.api_keys or ("none",):  # so that the series is there
             for outcome in sorted(set(map(outcome_of, STATUSES))):
                 self._keys.labels(entry.partition(":")[0], outcome)
 
