@@ -42,10 +42,20 @@ class DescribedApp(FastAPI):
         """Return the description; it is made once."""
         if self.openapi_schema is None:
             described = super().openapi()
+            for path in described["paths"].values():
+                for operation in path.values():
+                    _drop_fastapis_422(operation["responses"])
             components = described.setdefault("components", {})
             components["schemas"] = dict(sorted(_components().items()))
             components["securitySchemes"] = _SECURITY
         return super().openapi()
+
+
+def _drop_fastapis_422(responses: dict[str, Any]) -> None:
+    """Drop the answer that FastAPI adds for a parameter in the path: any text is valid there."""
+    content = responses.get("422", {}).get("content", {})
+    if "application/json" in content:  # ours are application/problem+json
+        del responses["422"]
 
 
 def operation_id(route: APIRoute) -> str:
