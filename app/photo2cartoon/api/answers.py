@@ -110,6 +110,7 @@ def _translate(error: Exception) -> Problem:
     if not isinstance(error, HTTPException):
         return InternalError()
     if error.status_code == 405:
-        return MethodNotAllowed((error.headers or {}).get("Allow"))
+        allow = (error.headers or {}).get("Allow", "")
+        return MethodNotAllowed(re.sub(r"\bGET\b", "GET, HEAD", allow))
     known = {404: NotFound, 413: BodyTooLarge}
     return known.get(error.status_code, MalformedRequest)()

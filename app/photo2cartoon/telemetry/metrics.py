@@ -97,6 +97,12 @@ class Metrics:
         self._styles = Counter(
             "p2c_styles", "Photos by the style that draws them.", ("style",), registry=self.registry
         )
+        self._keys = Counter(
+            "p2c_key_requests",
+            "Requests by the name of their API key.",
+            ("key", "outcome"),
+            registry=self.registry,
+        )
         self.faces = Histogram(
             "p2c_faces", "Faces found in a photo.", buckets=FACE_BUCKETS, registry=self.registry
         )
@@ -131,6 +137,10 @@ class Metrics:
             child.inc()
             self._durations[known, outcome_of(status)].observe(seconds)
 
+    def key(self, name: str, status: int) -> None:
+        """Count one request by the name of its API key, and its status."""
+        self._keys.labels(name, outcome_of(status)).inc()
+
     def problem(self, code: str) -> None:
         """Count one problem, of a request or of one photo of a batch."""
         self._errors[code].inc()
@@ -157,6 +167,9 @@ class Metrics:
         self.registry.register(EngineCollector(engine))
         for style in engine.pipeline.styles.drawers:
             self._styles.labels(style)
+        for entry in engine.settings.api_keys or ("none",):  # so that the series is there
+            for outcome in sorted(set(map(outcome_of, STATUSES))):
+                self._keys.labels(entry.partition(":")[0], outcome)
 
     async def watch_loop(self) -> None:
         """Measure the lag of the event loop until cancelled."""

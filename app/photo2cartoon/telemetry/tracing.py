@@ -42,7 +42,8 @@ def telemetry() -> TelemetryConfig:
 
 def is_untraced(scope: MutableMapping[str, Any]) -> bool:
     """Whether a request is a probe or a scrape: their traces would hide all others."""
-    return scope["path"] in UNTRACED
+    path: str = scope["path"]  # maybe behind a prefix
+    return path.endswith(UNTRACED)
 
 
 def trace_headers() -> dict[str, str]:

@@ -187,7 +187,10 @@ def test_any_thread_may_call_it(open_pack: Open, image: Image) -> None:
         assert [face.eyes.tolist() for face in one] == [face.eyes.tolist() for face in other]
 
 
-def test_its_networks_are_ours_in_all_but_their_files(open_pack: Open, tmp_path: Path) -> None:
+def test_its_networks_are_ours_in_all_but_their_files(
+    open_pack: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("P2C_PROVIDER", "cpu")  # `auto` may run the mesh on OpenVINO
     with_points = open_pack(np.linspace(-0.5, 0.5, 212).reshape(106, 2))
     names = [network.model.name for network in with_points.detector.networks]
     assert names == ["det", "face_mesh", "2d106det"]
