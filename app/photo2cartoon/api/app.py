@@ -14,8 +14,10 @@ from photo2cartoon import __version__
 from photo2cartoon.api.addresses import HeadAsGet, Prefix
 from photo2cartoon.api.answers import answer_problem
 from photo2cartoon.api.batch import router as batch_router
+from photo2cartoon.api.inference import router as inference_router
 from photo2cartoon.api.keys import Keys
 from photo2cartoon.api.middleware import MIDDLEWARE
+from photo2cartoon.api.openai import router as openai_router
 from photo2cartoon.api.openapi import DescribedApp, operation_id
 from photo2cartoon.api.pages import page_router
 from photo2cartoon.api.routes import router
@@ -80,7 +82,8 @@ def create_app(
     app.state.metrics = Metrics()
     app.state.keys = Keys(settings.api_keys)
     app.state.open_ticket = TracedTicket if tracing_is_on() else Ticket
-    app.include_router(router, max_body_size=settings.max_body_bytes)
+    for one in (router, openai_router, inference_router):
+        app.include_router(one, max_body_size=settings.max_body_bytes)
     app.include_router(batch_router, max_body_size=settings.max_batch_bytes)
     app.include_router(page_router(settings))
     for kind in (Problem, HTTPException, RequestValidationError):

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Container
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -68,7 +68,7 @@ async def read_photo(request: Request, max_bytes: int) -> tuple[bytes, Fields]:
     kind = media_type(request)
     photo, fields = b"", Fields()
     if kind == FORM:
-        photos, fields = await read_photos(request, max_bytes, max_files=1, name=None)
+        photos, fields = await read_photos(request, max_bytes, max_files=1, names=None)
         photo = photos[0] if photos else b""
     elif kind == JSON:
         photo, fields = await asyncio.to_thread(read_json, await read_body(request))
@@ -97,9 +97,12 @@ def _refuse_coding(request: Request) -> None:
 
 
 async def read_photos(
-    request: Request, max_bytes: int, max_files: int = MAX_FILES, name: str | None = "photo"
+    request: Request,
+    max_bytes: int,
+    max_files: int = MAX_FILES,
+    names: Container[str] | None = ("photo",),
 ) -> tuple[list[bytes], Fields]:
-    """Read the files `name` of a form, in order (None: whatever their names), and other fields.
+    """Read the files `names` of a form, in order (None: whatever their names), and other fields.
 
     A field that is empty counts as not given: an HTML form sends all that it has.
 
@@ -110,7 +113,7 @@ async def read_photos(
     async with read_form(request, max_bytes, max_files) as form:
         photos, fields = [], Fields()
         for key, value in form.multi_items():
-            if isinstance(value, UploadFile) and key == (name or key):
+            if isinstance(value, UploadFile) and (names is None or key in names):
                 photos.append(await value.read())
             elif value != "":
                 fields.append((key, value))

@@ -1,5 +1,6 @@
 """What `openapi.json` says beyond what FastAPI can infer: bodies, answers, and their schemas."""
 
+from collections.abc import Container
 from typing import Any
 
 from fastapi import FastAPI
@@ -20,6 +21,9 @@ DOCUMENTS = (
     schemas.StyleList,
     schemas.Liveness,
     schemas.Readiness,
+    schemas.Images,
+    schemas.Model,
+    schemas.ModelList,
 )
 TEMPLATE = "#/components/schemas/{model}"
 REQUEST_ID = "0f8fad5bd9cb469fa16570867728950e"
@@ -38,10 +42,20 @@ class DescribedApp(FastAPI):
         """Return the description; it is made once."""
         if self.openapi_schema is None:
             described = super().openapi()
+            for path in described["paths"].values():
+                for operation in path.values():
+                    _drop_fastapis_422(operation["responses"])
             components = described.setdefault("components", {})
             components["schemas"] = dict(sorted(_components().items()))
             components["securitySchemes"] = _SECURITY
         return super().openapi()
+
+
+def _drop_fastapis_422(responses: dict[str, Any]) -> None:
+    """Drop the answer that FastAPI adds for a parameter in the path: any text is valid there."""
+    content = responses.get("422", {}).get("content", {})
+    if "application/json" in content:  # ours are application/problem+json
+        del responses["422"]
 
 
 def operation_id(route: APIRoute) -> str:
@@ -85,11 +99,12 @@ def answer(model: type[Any], description: str) -> dict[str, Any]:
     return {"description": description, "content": {"application/json": {"schema": refer(model)}}}
 
 
-def errors() -> dict[int | str, dict[str, Any]]:
-    """Describe every problem that a request to draw can meet, by status."""
+def errors(statuses: Container[int] | None = None) -> dict[int | str, dict[str, Any]]:
+    """Describe problems by status: `statuses`, or all that a request to draw can meet."""
     by_status: dict[int, list[type[Problem]]] = {}
     for problem in Problem.__subclasses__():
-        if problem.status not in _ELSEWHERE:
+        met = problem.status not in _ELSEWHERE if statuses is None else problem.status in statuses
+        if met:
             by_status.setdefault(problem.status, []).append(problem)
     return {
         status: {
@@ -237,5 +252,103 @@ METRICS: dict[str, Any] = {
     "summary": "For Prometheus",
     "responses": {
         200: {"description": "Every metric", "content": {"text/plain": {"schema": _TEXT}}}
+    },
+}
+
+_OBJECT = {"type": "object"}
+_NAME_MISSING = {404: errors((404,))[404]}
+
+
+def _json_object(description: str) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": _OBJECT}}}
+
+
+IMAGE_EDIT: dict[str, Any] = {
+    "tags": ["openai"],
+    "response_class": Response,
+    "summary": "OpenAI's images.edit: photo in, cartoon out",
+    "responses": {200: answer(schemas.Images, "The cartoon"), **errors()},
+    "openapi_extra": {
+        **_KEYS,
+        "requestBody": {
+            "required": True,
+            "content": {
+                "multipart/form-data": {
+                    "schema": {
+                        "type": "object",
+                        "required": ["image"],
+                        "properties": {
+                            "image": _BINARY,
+                            "model": {**_TEXT, "description": "the name of a style"},
+                            "prompt": {**_TEXT, "description": "accepted, and not heeded"},
+                            "size": {"enum": ["auto", "256x256", "512x512", "1024x1024"]},
+                            "background": {"enum": ["auto", "opaque", "transparent"]},
+                            "output_format": {"enum": ["png", "jpeg", "webp"]},
+                            "output_compression": {"type": "integer"},
+                            "response_format": {"enum": ["b64_json", "url"]},
+                            "n": {"type": "integer", "enum": [1]},
+                        },
+                    }
+                }
+            },
+        },
+    },
+}
+MODELS: dict[str, Any] = {
+    "tags": ["openai"],
+    "summary": "OpenAI's models.list: the styles",
+    "responses": {200: answer(schemas.ModelList, "The styles; the first is the default")},
+}
+MODEL: dict[str, Any] = {
+    "tags": ["openai"],
+    "summary": "OpenAI's models.retrieve: one style",
+    "responses": {200: answer(schemas.Model, "The style"), **_NAME_MISSING},
+}
+
+_INFERENCE: dict[str, Any] = {"tags": ["inference"]}
+INFERENCE: dict[str, Any] = {
+    **_INFERENCE,
+    "summary": "Open Inference Protocol: the server",
+    "responses": {200: _json_object("Name, version, extensions")},
+}
+SERVER_HEALTH: dict[str, Any] = {
+    **_INFERENCE,
+    "summary": "Open Inference Protocol: health",
+    "responses": {200: _json_object("Yes"), 503: _json_object("No")},
+}
+MODEL_METADATA: dict[str, Any] = {
+    **_INFERENCE,
+    "summary": "Open Inference Protocol: what a style takes and gives",
+    "responses": {200: _json_object("Inputs and outputs"), **_NAME_MISSING},
+}
+MODEL_HEALTH: dict[str, Any] = {
+    **_INFERENCE,
+    "summary": "Open Inference Protocol: a style is loaded",
+    "responses": {200: _json_object("Yes"), **_NAME_MISSING},
+}
+INFER: dict[str, Any] = {
+    **_INFERENCE,
+    "response_class": Response,
+    "summary": "Open Inference Protocol: photo in, cartoon out",
+    "responses": {
+        200: {
+            "description": "The outputs, in the JSON or behind it",
+            "content": {
+                "application/json": {"schema": _OBJECT},
+                "application/octet-stream": {"schema": _BINARY},
+            },
+        },
+        **errors(),
+        **_NAME_MISSING,
+    },
+    "openapi_extra": {
+        **_KEYS,
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": _OBJECT},
+                "application/octet-stream": {"schema": _BINARY},
+            },
+        },
     },
 }

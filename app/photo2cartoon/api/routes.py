@@ -8,15 +8,15 @@ from prometheus_client.exposition import choose_encoder
 from starlette.responses import JSONResponse, PlainTextResponse
 
 from photo2cartoon.api.answers import matches, not_modified, picture_response
-from photo2cartoon.api.bodies import body_size, read_options, read_photo, upload_limit
-from photo2cartoon.api.caller import read_timeout, unless_left
+from photo2cartoon.api.arrival import arrive
+from photo2cartoon.api.bodies import read_options, read_photo
+from photo2cartoon.api.caller import unless_left
 from photo2cartoon.api.documents import JSON, ZIP, document_response, settle_answer
 from photo2cartoon.api.keys import Admitted
 from photo2cartoon.api.openapi import CARTOONIZE, LIVE, METRICS, READY, STYLES
 from photo2cartoon.api.styles import describe
 from photo2cartoon.engine.engine import Engine
 from photo2cartoon.ground.report import Report
-from photo2cartoon.ground.ticket import Stage
 
 router = APIRouter()
 
@@ -32,14 +32,7 @@ EngineDep = Annotated[Engine, Depends(get_engine)]
 @router.post("/cartoonize", **CARTOONIZE)
 async def cartoonize(request: Request, engine: EngineDep, _: Admitted) -> Response:
     """Turn the portrait photo in the request into a cartoon on white, or what the options say."""
-    timeout_s = read_timeout(request, engine.settings)
-    engine.lanes.check_room(timeout_s)
-    with engine.hold(body_size(request, engine.settings.max_body_bytes)):
-        ticket = request.state.ticket = request.app.state.open_ticket()
-        with ticket.stage(Stage.READ):
-            async with upload_limit(engine.settings.upload_timeout_s):
-                photo, fields = await read_photo(request, engine.settings.max_body_bytes)
-        ticket.due_in(timeout_s)
+    async with arrive(request, engine, read_photo) as ((photo, fields), ticket):
         options = engine.pipeline.styles.settle(read_options(request, fields))
         options, media_type = settle_answer(options, request)
         etag = await engine.name(photo, options)

@@ -150,3 +150,35 @@ class Readiness(_Document):
     waiting: int
     running: int
     models: dict[str, str] = Field(description="sha256 by the model's name")
+
+
+class Image(_Document):
+    """One picture, as OpenAI returns it."""
+
+    b64_json: Base64 | None = None
+    url: str | None = Field(None, description="a data: URL, with response_format=url")
+
+
+class Images(_Document):
+    """Pictures, as OpenAI returns them."""
+
+    created: int = Field(description="seconds since 1970")
+    data: list[Image]
+    background: Literal["opaque", "transparent"]
+    output_format: Literal["png", "jpeg", "webp"]
+
+
+class Model(_Document):
+    """A style, as OpenAI describes a model."""
+
+    id: str = Field(examples=["comic"])
+    object: Literal["model"]
+    created: int
+    owned_by: str
+
+
+class ModelList(_Document):
+    """The styles, as OpenAI lists models."""
+
+    object: Literal["list"]
+    data: list[Model]

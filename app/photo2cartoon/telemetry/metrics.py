@@ -34,8 +34,10 @@ from photo2cartoon.runtime.batcher import BUCKETS, Batcher
 from photo2cartoon.runtime.gpu import read_gpu
 
 PHOTO_ROUTES = ("/cartoonize", "/cartoonize/batch")
+# Other interfaces to the same: they count as it, since each route has 150 series. The log tells.
+SAME_ROUTES = dict.fromkeys(("/v1/images/edits", "/v2/models/{name}/infer"), "/cartoonize")
 OTHER = "other"  # every address that is not ours: never the caller's text
-UNCOUNTED = ("/livez", "/readyz", "/metrics")
+UNCOUNTED = ("/livez", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready")
 CLIENT_LEFT = 499  # nginx's code, in log and metrics only: nobody is left to answer
 STATUSES = sorted({200, 304, CLIENT_LEFT, *(kind.status for kind in Problem.__subclasses__())})
 CODES = sorted(kind.code for kind in Problem.__subclasses__())
@@ -132,6 +134,7 @@ class Metrics:
         """Count one request by the path of its route, its status, and its duration, s."""
         if route in UNCOUNTED:
             return
+        route = SAME_ROUTES.get(route or "", route)
         known = route if route in PHOTO_ROUTES else OTHER
         if child := self._requests.get((known, status)):
             child.inc()
