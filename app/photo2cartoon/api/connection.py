@@ -16,6 +16,7 @@ from enum import Enum, auto
 from typing import Any, Final
 
 from httptools import HttpParserError, HttpParserUpgrade
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from photo2cartoon.api.answers import problem_response
@@ -49,6 +50,16 @@ class _Part(Enum):
     BODY = auto()
 
 
+class _Flow(FlowControl):
+    """Lets nobody resume reading while it is held."""
+
+    held = False
+
+    def resume_reading(self) -> None:
+        if not self.held:
+            super().resume_reading()
+
+
 class Connection(HttpToolsProtocol):
     """One caller's connection. `uvicorn.Config.limit_concurrency` says how many there may be."""
 
@@ -62,7 +73,6 @@ class Connection(HttpToolsProtocol):
         self._body_left = 0  # bytes of a body of declared length that are still to come
         self._untold = 0  # bytes that the parser has taken and said nothing of
         self._ahead = bytearray()  # not given to the parser yet
-        self._holding = False
         self._too_large = False
         self._refused = False
         self._answer_check: asyncio.TimerHandle | None = None
@@ -71,6 +81,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]
+        self.flow = self._flow = _Flow(self.transport)
         self._end_after(KEEP_ALIVE_S)
         if self.max_connections and len(self.connections) > self.max_connections:
             self._make_room()
@@ -139,9 +150,6 @@ class Connection(HttpToolsProtocol):
         if self.transport.is_closing():
             self._end_after(KEEP_ALIVE_S)  # nobody waits longer for the last bytes to be taken
             return
-        if self._holding:
-            self._holding = False
-            self.transport.resume_reading()
         self._parse()
 
     # From the server
@@ -164,7 +172,11 @@ class Connection(HttpToolsProtocol):
         return self.cycle is not None and not self.cycle.response_complete
 
     def _parse(self) -> None:
-        """Give the parser what has come, up to the end of a request that is to be answered."""
+        """Give the parser what has come, up to the end of a request that is to be answered.
+
+        A body in chunks is parsed a piece at a time, between which others have their turn: it may
+        be all chunks of one byte.
+        """
         while self._ahead and not self._refused and not self._is_full():
             piece = self._take_piece()
             self._untold += len(piece)
@@ -179,9 +191,19 @@ class Connection(HttpToolsProtocol):
             else:
                 if self._untold > MAX_HEAD_BYTES:
                     self._refuse(HeadTooLarge())
-        if len(self._ahead) > MAX_AHEAD_BYTES and not self._holding:
-            self._holding = True  # `flow` does not know, so that the application cannot resume it
-            self.transport.pause_reading()
+            if self._ahead and self._part is _Part.BODY and not self._body_left:
+                self.loop.call_soon(self._parse)
+                break
+        self._hold_or_resume()
+
+    def _hold_or_resume(self) -> None:
+        """Stop reading while much waits for the parser, or for the application."""
+        self._flow.held = len(self._ahead) > MAX_AHEAD_BYTES
+        loaded = self._answering and len(self.cycle.body) > HIGH_WATER_LIMIT
+        if self._flow.held:
+            self._flow.pause_reading()
+        elif not loaded:
+            self._flow.resume_reading()
 
     def _is_full(self) -> bool:
         return self._part is _Part.START and self._answering

@@ -107,6 +107,22 @@ def test_chunks_are_bounded(server: Server, body: bytes, expected: tuple[int, st
     assert (line["route"], line["status"], line["code"]) == ("/cartoonize", *expected)
 
 
+@pytest.mark.parametrize("size", [1, 1_000, 500_000])
+def test_a_body_in_chunks_of_any_size_is_read(server: Server, size: int) -> None:
+    count = 300_000 // size or 4
+    chunk = f"{size:x}\r\n".encode() + b"x" * size + b"\r\n"
+    head = CHUNKED + b"Content-Type: image/jpeg\r\n\r\n"
+    with connect(server.url) as connection:
+        connection.sendall(head + chunk * count + b"0\r\n\r\n" + LIVE + b"\r\n")
+        with connection.makefile("rb") as stream:
+            assert stream.readline().split()[1] == b"415"
+            answers = b""
+            while b"200 OK" not in answers:
+                piece = stream.read1()
+                assert piece
+                answers += piece
+
+
 def test_a_head_has_a_time_limit_and_an_idle_connection_a_longer_one(server: Server) -> None:
     with connect(server.url) as idle, connect(server.url) as slow:
         slow.sendall(LIVE)
