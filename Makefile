@@ -76,8 +76,15 @@ $(VENV)/ops.stamp: $(OPS_LOCKS) $(VENV)/dev.stamp
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/ops.txt
 	@touch $@
 
-# Needs Debian's package prometheus beside the wheels.
-test-ops: $(VENV)/ops.stamp
+# axe-core, which judges the page: tests/ops/test_page_access.py.
+$(VENV)/npm.stamp: requirements/npm/package-lock.json | $(BIN)/python
+	mkdir -p $(VENV)/npm
+	cp requirements/npm/package.json requirements/npm/package-lock.json $(VENV)/npm
+	npm ci --prefix $(VENV)/npm --ignore-scripts --no-audit --no-fund --silent
+	@touch $@
+
+# Needs Debian's packages prometheus, chromium and npm beside the wheels.
+test-ops: $(VENV)/ops.stamp $(VENV)/npm.stamp
 	$(BIN)/pytest tests/ops
 
 # Needs root, and Debian's packages buildah and debootstrap.

@@ -115,7 +115,7 @@ def paste(scene: Image, image: Image, face: Face, middle: Points, height: int) -
     small = cv2.resize(cut, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     x, y = np.round(middle - np.array(small.shape[1::-1]) / 2).astype(int)
     scene[y : y + small.shape[0], x : x + small.shape[1]] = small
-    return (face.eyes - [left, top]) * scale + [x, y]
+    return np.asarray((face.eyes - np.array([left, top])) * scale + np.array([x, y]))
 
 
 def count_scene(

@@ -2,9 +2,10 @@
 
 python -m benchmarks.stages PHOTO_OR_FOLDER... [--left-half] [--sheet SHEET.png]
 
-Without arguments: the example photo, 100 times.
+Without arguments: the example photo, 100 times. Both runtimes of a CPU take turns at every photo.
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -21,10 +22,12 @@ from photo2cartoon.ground.settings import Settings
 from photo2cartoon.ground.ticket import Ticket
 from photo2cartoon.pipeline.decode import decode_image
 from photo2cartoon.pipeline.encode import encode_image
-from photo2cartoon.pipeline.opening import open_pipeline
+from photo2cartoon.pipeline.opening import open_on, open_pipeline
 from photo2cartoon.pipeline.pipeline import Pipeline
+from photo2cartoon.runtime.device import CPU
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "photos" / "astronaut.jpg"
+STATISTICS = ("best", "median", "p95")
 SHEET_CELLS, SHEET_COLUMNS, CELL_PX = 60, 6, 160
 
 Image = NDArray[np.uint8]
@@ -37,21 +40,26 @@ def main(
 ) -> None:
     """Measure the stages over photos."""
     photos = list_photos(sources) if sources else [EXAMPLE] * 100
-    pipeline = open_pipeline(Settings())
+    settings = Settings(threads=1)
+    pipeline, chosen = open_on(CPU, settings), open_pipeline(settings)
+    pipelines = {each.device.describe(): each for each in (pipeline, chosen)}
     pairs: list[Image] = []
-    times: dict[str, list[float]] = {}
+    times: dict[str, dict[str, list[float]]] = {}
     missed: list[str] = []
     every = max(1, len(photos) // SHEET_CELLS)
     for number, path in enumerate(track(photos, "photos", transient=True)):
         data = read_photo(path, left_half)
-        ticket = Ticket()
+        tickets = {runtime: Ticket() for runtime in pipelines}
         try:
-            (cartoon,) = pipeline.cartoonize(data, ticket=ticket)
+            for runtime, ticket in tickets.items():
+                (cartoon,) = pipelines[runtime].cartoonize(data, ticket=ticket)
         except Problem as problem:
             missed.append(f"{path.name}: {problem.code}")
             continue
-        for stage, seconds in ticket.seconds.items():
-            times.setdefault(stage, []).append(seconds * 1000)
+        for runtime, ticket in tickets.items():
+            for stage, seconds in ticket.seconds.items():
+                stages = times.setdefault(stage, {})
+                stages.setdefault(runtime, []).append(seconds * 1000)
         if sheet and number % every == 0 and len(pairs) < SHEET_CELLS:
             pairs.append(side_by_side(data, cartoon, pipeline))
     report(times, len(photos), missed)
@@ -79,20 +87,31 @@ def read_photo(path: Path, left_half: bool) -> bytes:
     return encode_image(np.ascontiguousarray(image[:, : image.shape[1] // 2]), "png")
 
 
-def report(times: dict[str, list[float]], photos: int, missed: list[str]) -> None:
-    """Print the share with a result, what was missed, and the stages' times."""
+def report(times: dict[str, dict[str, list[float]]], photos: int, missed: list[str]) -> None:
+    """Print the share with a result, what was missed, and the stages' times by runtime, ms."""
     console = Console()
     done = photos - len(missed)
     console.print(f"{done} of {photos} photos with a result ({done / photos:.2%})")
     for line in missed:
         console.print(f"  {line}", markup=False)
-    table = Table("stage", "median ms", "p95 ms")
-    totals = np.zeros(done)
-    for stage, values in times.items():
-        totals += values
-        table.add_row(stage, f"{np.median(values):.2f}", f"{np.percentile(values, 95):.2f}")
-    table.add_row("all", f"{np.median(totals):.2f}", f"{np.percentile(totals, 95):.2f}")
+    runtimes = list(next(iter(times.values()), {}))
+    table = Table("stage", *(f"{name}: {what}" for name in runtimes for what in STATISTICS))
+    totals = {runtime: np.zeros(done) for runtime in runtimes}
+    for stage, by_runtime in times.items():
+        for runtime in runtimes:
+            totals[runtime] += by_runtime[runtime]
+        table.add_row(stage, *cells(by_runtime))
+    table.add_row("all", *cells(totals))
     console.print(table)
+
+
+def cells(by_runtime: Mapping[str, Sequence[float] | NDArray[np.float64]]) -> list[str]:
+    """What a row of the table says of each runtime, as `STATISTICS` names it."""
+    return [
+        f"{value:.2f}"
+        for values in by_runtime.values()
+        for value in (np.min(values), np.median(values), np.percentile(values, 95))
+    ]
 
 
 def side_by_side(photo: bytes, cartoon: bytes, pipeline: Pipeline) -> Image:

@@ -1,6 +1,6 @@
 """Draw the gallery: people of all kinds in columns, the photo and every style in rows.
 
-    python examples/gallery.py PHOTOS CREDITS.csv --style photo2cartoon-lite --style photo2cartoon
+    python examples/gallery.py PHOTOS CREDITS.csv --style comic --style photo2cartoon-lite
         --only ann.jpg --only bob.jpg --out gallery.jpg
 
 It writes one JPEG of at most 600 kB and, beside it, `gallery.txt` with the credit of every photo.
@@ -25,7 +25,6 @@ from photo2cartoon.pipeline.encode import encode_image
 from photo2cartoon.pipeline.opening import open_pipeline
 from photo2cartoon.pipeline.pipeline import Pipeline
 from photo2cartoon_models.files import find_photos, write_together
-from photo2cartoon_models.preprocess import composite
 
 Pixels = NDArray[np.uint8]  # (H, W, 3) RGB
 
@@ -38,7 +37,7 @@ PAPER, INK = (255, 255, 255), (60, 60, 60)
 def main(
     folder: Annotated[Path, typer.Argument(metavar="PHOTOS", exists=True, file_okay=False)],
     credit: Annotated[Path, typer.Argument(metavar="CREDITS.csv", exists=True, dir_okay=False)],
-    style: Annotated[list[str], typer.Option(help="A generator, by name; one row each.")],
+    style: Annotated[list[str], typer.Option(help="The name of a style; one row each.")],
     out: Annotated[Path, typer.Option(help="The JPEG file to write.")],
     only: Annotated[list[str] | None, typer.Option(help="A photo, by its file's name.")] = None,
 ) -> None:
@@ -49,11 +48,11 @@ def main(
         raise typer.BadParameter(f"not in {folder}: {', '.join(unknown)}", param_hint="--only")
     credits_ = read_credits(credit, names)
     photos = [found[name].read_bytes() for name in names]
-    rows: dict[str, list[Pixels]] = {}
+    pipeline = open_pipeline(Settings(generator=Path(style[0]), styles=tuple(map(Path, style[1:]))))
+    rows = {"photo": [cut_photo(pipeline, photo) for photo in photos]}
     for name in style:
-        pipeline = open_pipeline(Settings(generator=Path(name)))
-        rows = rows or {"photo": [cut_photo(pipeline, photo) for photo in photos]}
-        rows[name] = [pipeline.draw(photo, Options(), Ticket())[0] for photo in photos]
+        options = Options(style=name)
+        rows[name] = [pipeline.draw(photo, options, Ticket())[0] for photo in photos]
     notice = "\n".join(["Photos, from left to right:", "", *credits_, ""])
     picture = encode_within(lay_out(rows), LARGEST)
     write_together({out: picture, out.with_suffix(".txt"): notice.encode()})
@@ -75,9 +74,13 @@ def read_credits(path: Path, names: list[str]) -> list[str]:
 
 
 def cut_photo(pipeline: Pipeline, photo: bytes) -> Pixels:
-    """Return the square of the photo that is drawn, white where the photo ends."""
-    _, (cut,) = pipeline.find(photo, Options(), Ticket())
-    return composite(cut.crop.pixels, cut.crop.inside)
+    """Return the square around the face, as it is drawn but upright and within the photo."""
+    image, (cut,) = pipeline.find(photo, Options(), Ticket())
+    size = np.array(image.shape[1::-1])
+    side = min(cut.alignment.side, *size.tolist())
+    centre = cut.alignment.to_photo(1)[:, 2]  # a square of one pixel lies at its centre
+    left, top = (centre - side / 2).round().astype(int).clip(0, size - side).tolist()
+    return image[top : top + side, left : left + side]
 
 
 def lay_out(rows: dict[str, list[Pixels]]) -> Pixels:

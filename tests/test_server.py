@@ -16,6 +16,7 @@ import psutil
 import pytest
 from PIL import Image
 
+from photo2cartoon.ground.options import Options
 from photo2cartoon.ground.ticket import Stage
 from photo2cartoon.pipeline.pipeline import Pipeline
 from tests.fakes import HOLD_EACH_STAGE, KILL_A_LANE, NO_TEMP_FOLDER
@@ -55,7 +56,7 @@ def small_photo(photo: bytes) -> bytes:
 def test_many_callers_get_the_one_right_answer(
     server: Server, pipeline: Pipeline, photo: bytes
 ) -> None:
-    (expected,) = pipeline.cartoonize(photo)
+    (expected,) = pipeline.cartoonize(photo, Options(style="comic"))  # the default
     answers: list[bytes] = []
     callers = [
         threading.Thread(target=lambda: answers.append(post(server.url, photo).content))
@@ -164,7 +165,7 @@ def test_a_broken_generator_stops_the_start_in_one_line(tmp_path: Path) -> None:
 def test_draining_under_load_loses_nothing_that_was_accepted(
     small_photo: bytes, pipeline: Pipeline
 ) -> None:
-    (expected,) = pipeline.cartoonize(small_photo)
+    (expected,) = pipeline.cartoonize(small_photo, Options(style="comic"))
     long = {"P2C_MAX_QUEUE": "300", "P2C_GRACE_S": "120", "P2C_DEADLINE_MS": "120000"}
     with (
         Server(P2C_DRAIN_DELAY_S="1", **long) as server,

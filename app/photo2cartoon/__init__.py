@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from photo2cartoon.ground.errors import (
     FaceTooSmall,
     InternalError,
+    InvalidOption,
     NoFaceFound,
     NoSuchFace,
     Problem,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FaceTooSmall",
     "InternalError",
+    "InvalidOption",
     "NoFaceFound",
     "NoSuchFace",
     "Photo2CartoonPredictor",

@@ -20,11 +20,10 @@ from PIL import Image
 from photo2cartoon.ground.options import Options
 from photo2cartoon.ground.settings import Settings
 from photo2cartoon.ground.ticket import Ticket
-from photo2cartoon.pipeline.decode import turn_upright
+from photo2cartoon.pipeline.decode import to_pixels
 from photo2cartoon.pipeline.encode import encode_image
 from photo2cartoon.pipeline.opening import open_pipeline
 from photo2cartoon.pipeline.pipeline import finish
-from photo2cartoon.pipeline.reading.srgb import to_rgb
 from photo2cartoon_models.preprocess import composite
 
 PHOTO_NAME = "p2c_photo.png"
@@ -208,7 +207,7 @@ def to_bytes(image: Photo) -> bytes:
     if isinstance(image, Image.Image):
         if not image.width * image.height:
             raise ValueError("the image is empty")
-        return encode_image(to_rgb(turn_upright(image)), "png")
+        return encode_image(to_pixels(image), "png")
     if isinstance(image, np.ndarray):
         return encode_image(_to_colours(image), "png")
     return _read_file(image)

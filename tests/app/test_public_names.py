@@ -22,6 +22,7 @@ from tests.places import PHOTO, ROOT
 PUBLIC = {
     "FaceTooSmall",
     "InternalError",
+    "InvalidOption",
     "NoFaceFound",
     "NoSuchFace",
     "Photo2CartoonPredictor",

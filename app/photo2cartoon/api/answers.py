@@ -32,6 +32,8 @@ SAFE = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
 }
+# Where the clients of other interfaces look for the detail of a problem: OpenAI's, Triton's.
+DETAILS = {"/v1/images/": "message", "/v1/models": "message", "/v2/": "error"}
 ENTITY_TAG = re.compile(r'(?:W/)?("[^"]*")')
 
 
@@ -87,10 +89,13 @@ def picture_response(picture: bytes, options: Options, etag: str) -> Response:
     return Response(picture, media_type=media_type, headers=headers)
 
 
-def problem_response(problem: Problem, request_id: str) -> Response:
-    """Return the one form that all errors have: `application/problem+json` (RFC 9457)."""
+def problem_response(problem: Problem, request_id: str, **more: str) -> Response:
+    """Return the one form that all errors have: `application/problem+json` (RFC 9457).
+
+    `more` are further members, for clients of another interface.
+    """
     return JSONResponse(
-        problem.body(request_id),
+        problem.body(request_id) | more,
         problem.status,
         headers={"Cache-Control": "no-store", **SAFE, **problem.headers},
         media_type="application/problem+json",
@@ -101,7 +106,9 @@ async def answer_problem(request: Request, error: Exception) -> Response:
     """Answer an error of our family, or one that FastAPI or Starlette raised."""
     problem = error if isinstance(error, Problem) else _translate(error)
     request.state.problem = problem.code
-    return problem_response(problem, request.state.request_id)
+    path = getattr(request.scope.get("route"), "path", "")
+    member = next((name for start, name in DETAILS.items() if path.startswith(start)), "detail")
+    return problem_response(problem, request.state.request_id, **{member: problem.detail})
 
 
 def _translate(error: Exception) -> Problem:
@@ -110,6 +117,7 @@ def _translate(error: Exception) -> Problem:
     if not isinstance(error, HTTPException):
         return InternalError()
     if error.status_code == 405:
-        return MethodNotAllowed((error.headers or {}).get("Allow"))
+        allow = (error.headers or {}).get("Allow", "")
+        return MethodNotAllowed(re.sub(r"\bGET\b", "GET, HEAD", allow))
     known = {404: NotFound, 413: BodyTooLarge}
     return known.get(error.status_code, MalformedRequest)()

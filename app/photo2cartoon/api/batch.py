@@ -2,10 +2,8 @@
 
 import asyncio
 import base64
-import io
 import json
 import logging
-import zipfile
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +13,18 @@ from starlette.responses import JSONResponse
 from photo2cartoon.api.answers import PRIVATE, negotiate
 from photo2cartoon.api.bodies import body_size, read_options, read_photos, upload_limit
 from photo2cartoon.api.caller import read_timeout, unless_left
+from photo2cartoon.api.documents import JSON, ZIP, gives_several, pack
+from photo2cartoon.api.keys import Admitted
 from photo2cartoon.api.openapi import BATCH
 from photo2cartoon.api.routes import EngineDep
 from photo2cartoon.engine.engine import Engine
-from photo2cartoon.ground.errors import InternalError, PhotoMissing, Problem, TooManyPhotos
+from photo2cartoon.ground.errors import (
+    InternalError,
+    InvalidOption,
+    PhotoMissing,
+    Problem,
+    TooManyPhotos,
+)
 from photo2cartoon.ground.formats import MEDIA_TYPES, SUFFIXES
 from photo2cartoon.ground.options import Options
 from photo2cartoon.ground.ticket import Stage
@@ -27,8 +33,6 @@ from photo2cartoon.telemetry.metrics import Metrics
 log = logging.getLogger("photo2cartoon.api.batch")
 
 router = APIRouter()
-
-JSON, ZIP = "application/json", "application/zip"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,7 @@ class Item:
 
 
 @router.post("/cartoonize/batch", **BATCH)
-async def cartoonize_batch(request: Request, engine: EngineDep) -> Response:
+async def cartoonize_batch(request: Request, engine: EngineDep, _: Admitted) -> Response:
     """Turn every photo of the form into a cartoon; one that fails costs the others nothing."""
     timeout_s = read_timeout(request, engine.settings)
     media_type = negotiate(request, [ZIP, JSON])
@@ -80,6 +84,8 @@ async def cartoonize_batch(request: Request, engine: EngineDep) -> Response:
         if len(photos) > engine.settings.max_photos:
             raise TooManyPhotos
         options = engine.pipeline.styles.settle(read_options(request, fields))
+        if gives_several(options):
+            raise InvalidOption("faces=all needs compose=scene: each photo gives one picture.")
         options = options.model_copy(update={"format": options.file_format})
         items = await unless_left(request, _draw_all(engine, photos, options, timeout_s, request))
     if media_type == ZIP:
@@ -117,11 +123,6 @@ async def _draw_all(
 
 def _pack(items: list[Item], suffix: str) -> bytes:
     """Make a ZIP of `INDEX.png` for each picture, and `items.json`: what became of each photo."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:  # pictures are packed already
-        for item in items:
-            if item.picture:
-                archive.writestr(f"{item.index}{suffix}", item.picture)
-        members = [item.members(file=f"{item.index}{suffix}") for item in items]
-        archive.writestr("items.json", json.dumps({"items": members}, indent=2))
-    return buffer.getvalue()
+    files = {f"{item.index}{suffix}": item.picture for item in items if item.picture}
+    members = [item.members(file=f"{item.index}{suffix}") for item in items]
+    return pack(files | {"items.json": json.dumps({"items": members}, indent=2).encode()})

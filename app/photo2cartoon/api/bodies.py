@@ -1,12 +1,15 @@
-"""Bodies: the photos that come in, and the options, in the query and the form."""
+"""Bodies: the photos that come in, and the options, in the query and beside the photo."""
 
 import asyncio
+import base64
+import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Container
 from contextlib import asynccontextmanager
 from typing import Any
 
-from starlette.datastructures import FormData, UploadFile
+from python_multipart.multipart import parse_options_header
+from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
@@ -14,15 +17,16 @@ from photo2cartoon.ground.errors import (
     InvalidOption,
     MalformedRequest,
     PhotoMissing,
+    UnsupportedCoding,
     UnsupportedFormat,
     UploadTimeout,
 )
 from photo2cartoon.ground.options import Options, parse_options
 
-Fields = list[tuple[str, Any]]  # of a form, in order: names may come twice
+Fields = list[tuple[str, Any]]  # names and values, in order: names may come twice
 
 LENGTH = re.compile(r"[0-9]{1,19}")
-FORM = "multipart/form-data"
+FORM, JSON, BYTES = "multipart/form-data", "application/json", "application/octet-stream"
 MAX_FIELDS = 16
 MAX_FILES = 1000  # of any form; how many photos a batch may have is a setting
 
@@ -53,45 +57,81 @@ async def upload_limit(seconds: float) -> AsyncIterator[None]:
 
 
 async def read_photo(request: Request, max_bytes: int) -> tuple[bytes, Fields]:
-    """Read the photo's bytes, and the other fields of a form.
+    """Read the photo's bytes, and the options that came beside it.
 
     Raises:
-        PhotoMissing: the body is empty, or the form has no file `photo`.
-        MalformedRequest: the form cannot be parsed, or has more than one file.
-        UnsupportedFormat: the body is neither a form nor an image.
+        PhotoMissing: there is no photo, or it is empty.
+        MalformedRequest: the form or the JSON cannot be parsed, or has more than one photo.
+        UnsupportedFormat: the body is neither a form nor JSON nor an image.
+        UnsupportedCoding: the body is compressed.
     """
     kind = media_type(request)
+    photo, fields = b"", Fields()
     if kind == FORM:
-        photos, fields = await read_photos(request, max_bytes, max_files=1)
+        photos, fields = await read_photos(request, max_bytes, max_files=1, names=None)
         photo = photos[0] if photos else b""
-    elif kind.startswith("image/") or kind in ("", "application/octet-stream"):
-        photo, fields = await request.body(), []
+    elif kind == JSON:
+        photo, fields = await asyncio.to_thread(read_json, await read_body(request))
+    elif kind.startswith("image/") or kind in ("", BYTES):
+        photo = await read_body(request)
     else:
-        raise UnsupportedFormat("Send a multipart/form-data with 'photo', or an image/* body.")
+        raise UnsupportedFormat("Send a form with the photo as a file, an image/* body, or JSON.")
     if not photo:
         raise PhotoMissing
     return photo, fields
 
 
+async def read_body(request: Request) -> bytes:
+    """Read a body that is not a form; the request keeps no copy of it.
+
+    Raises:
+        UnsupportedCoding: it is compressed.
+    """
+    _refuse_coding(request)
+    return b"".join([chunk async for chunk in request.stream()])
+
+
+def _refuse_coding(request: Request) -> None:
+    if request.headers.get("content-encoding", "").strip().lower() not in ("", "identity"):
+        raise UnsupportedCoding
+
+
 async def read_photos(
-    request: Request, max_bytes: int, max_files: int = MAX_FILES
+    request: Request,
+    max_bytes: int,
+    max_files: int = MAX_FILES,
+    names: Container[str] | None = ("photo",),
 ) -> tuple[list[bytes], Fields]:
-    """Read every file `photo` of a form, in order, and the form's other fields.
+    """Read the files `names` of a form, in order (None: whatever their names), and other fields.
+
+    A field that is empty counts as not given: an HTML form sends all that it has.
 
     Raises:
         MalformedRequest: the form cannot be parsed, or has more than `max_files` files.
+        UnsupportedCoding: the body is compressed.
     """
-    async with _read_form(request, max_bytes, max_files) as form:
-        uploads = [file for file in form.getlist("photo") if isinstance(file, UploadFile)]
-        photos = [await upload.read() for upload in uploads]
-        return photos, [(name, value) for name, value in form.multi_items() if name != "photo"]
+    async with read_form(request, max_bytes, max_files) as form:
+        photos, fields = [], Fields()
+        for key, value in form.multi_items():
+            if isinstance(value, UploadFile) and (names is None or key in names):
+                photos.append(await value.read())
+            elif value != "":
+                fields.append((key, value))
+        return photos, fields
 
 
 @asynccontextmanager
-async def _read_form(request: Request, max_bytes: int, max_files: int) -> AsyncIterator[FormData]:
+async def read_form(request: Request, max_bytes: int, max_files: int) -> AsyncIterator[FormData]:
+    """Inside, the files of a form can be read.
+
+    Raises:
+        MalformedRequest: as from `read_photos`.
+        UnsupportedCoding: the body is compressed.
+    """
+    _refuse_coding(request)
     if media_type(request) != FORM:
         raise MalformedRequest("Send a multipart/form-data.")
-    parser = MultiPartParser(
+    parser = _FormParser(
         request.headers, request.stream(), max_files=max_files, max_fields=MAX_FIELDS
     )
     parser.spool_max_size = max_bytes  # photos stay in memory and are never written to disk
@@ -105,17 +145,71 @@ async def _read_form(request: Request, max_bytes: int, max_files: int) -> AsyncI
         await form.close()
 
 
-def read_options(request: Request, fields: Fields) -> Options:
-    """Take the options from the query and the form.
+class _FormParser(MultiPartParser):
+    """Takes a part for a file if it has a file name, is called `photo`, or says it is a picture.
+
+    Clients that write forms by hand leave the file name out, or give it as `filename*` only.
+    """
+
+    def on_headers_finished(self) -> None:
+        part = self._current_part
+        _, options = parse_options_header(part.content_disposition)
+        kind = Headers(raw=part.item_headers).get("content-type", "").lower()
+        named = options.get(b"name")
+        is_file = named == b"photo" or kind.startswith(("image/", BYTES))
+        if named and is_file and b"filename" not in options:
+            part.content_disposition = (part.content_disposition or b"") + b'; filename="photo"'
+        super().on_headers_finished()
+
+
+def read_json(body: bytes) -> tuple[bytes, Fields]:
+    """Read a JSON object with a `photo` and options; those that are null or empty are not given.
 
     Raises:
-        InvalidOption: an unknown option or value, an option given twice, or more than one picture
-            asked for.
+        MalformedRequest: it is no such object, or its photo is not base64.
+        PhotoMissing: it has no photo.
+        InvalidOption: an option is neither text nor a whole number.
+    """
+    try:
+        members = json.loads(body, object_pairs_hook=tuple)
+    except (ValueError, RecursionError) as error:
+        raise MalformedRequest("The body is not valid JSON.") from error
+    if not isinstance(members, tuple):
+        raise MalformedRequest("The JSON must be an object with a member 'photo'.")
+    photos = [value for name, value in members if name == "photo" and value]
+    if not photos:
+        raise PhotoMissing
+    if len(photos) > 1 or not isinstance(photos[0], str):
+        raise MalformedRequest("The member 'photo' must be one data: URL.")
+    fields = [pair for pair in members if pair[0] != "photo" and pair[1] not in ("", None)]
+    if any(isinstance(value, bool) or not isinstance(value, str | int) for _, value in fields):
+        raise InvalidOption("An option in JSON is text or a whole number.")
+    return decode_base64(photos[0]), fields
+
+
+def decode_base64(text: str) -> bytes:
+    """Decode a `data:` URL in base64, or base64 alone.
+
+    Raises:
+        MalformedRequest: it is neither.
+    """
+    if text[:5].lower() == "data:":
+        head, _, text = text.partition(",")
+        if not head.lower().endswith(";base64"):
+            raise MalformedRequest("A data: URL must be in base64.")
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise MalformedRequest("The photo is not valid base64.") from error
+
+
+def read_options(request: Request, fields: Fields) -> Options:
+    """Take the options from the query and from what came with the photo.
+
+    Raises:
+        InvalidOption: an unknown option or value, or an option given twice.
     """
     given = [*request.query_params.multi_items(), *fields]
     if len({name for name, _ in given}) < len(given):
         raise InvalidOption("An option is given twice.")
-    options = parse_options(dict(given))
-    if options.faces == "all" and options.compose == "portrait":
-        raise InvalidOption("faces=all needs compose=scene: one request gives one picture.")
-    return options
+    return parse_options(dict(given))

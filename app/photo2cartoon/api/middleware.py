@@ -106,6 +106,8 @@ def _count(scope: Scope, route: str | None, status: int, seconds: float) -> None
     state = scope["state"]
     metrics: Metrics = scope["app"].state.metrics
     metrics.request(route, status, seconds)
+    if "key" in state:
+        metrics.key(state["key"], status)
     if "problem" in state:
         metrics.problem(state["problem"])
     if "left_at" in state:
@@ -125,6 +127,8 @@ def _write_line(scope: Scope, route: str | None, status: int, seconds: float) ->
         "code": "client_left" if left else state.get("problem", "ok"),
         "ms": round(seconds * 1000, 2),
     }
+    if key := state.get("key"):
+        fields["key"] = key
     if trace := trace_id():
         fields["trace_id"] = trace
     ticket: Ticket | None = state.get("ticket")
@@ -136,15 +140,14 @@ def _write_line(scope: Scope, route: str | None, status: int, seconds: float) ->
 
 
 class SafeHeaders(_Middleware):
-    """Adds `SAFE` to every answer; the pages at /docs and /redoc may run their scripts."""
+    """Adds `SAFE` to every answer, but for what the answer says itself: pages have scripts."""
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_safe(message: Message) -> None:
             if message["type"] == START:
                 headers = MutableHeaders(scope=message)
-                headers.update(SAFE)
-                if headers.get("content-type", "").startswith("text/html"):
-                    headers["Content-Security-Policy"] = "frame-ancestors 'none'"
+                for name, value in SAFE.items():
+                    headers.setdefault(name, value)
             await send(message)
 
         await self.app(scope, receive, send_safe)

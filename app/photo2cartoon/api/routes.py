@@ -1,18 +1,22 @@
 """Routes: the walk of a request from top to bottom, and the probes. No image is touched here."""
 
+import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 from prometheus_client.exposition import choose_encoder
 from starlette.responses import JSONResponse, PlainTextResponse
 
-from photo2cartoon.api.answers import matches, not_modified, picture_response, settle_format
-from photo2cartoon.api.bodies import body_size, read_options, read_photo, upload_limit
-from photo2cartoon.api.caller import read_timeout, unless_left
-from photo2cartoon.api.openapi import CARTOONIZE
+from photo2cartoon.api.answers import matches, not_modified, picture_response
+from photo2cartoon.api.arrival import arrive
+from photo2cartoon.api.bodies import read_options, read_photo
+from photo2cartoon.api.caller import unless_left
+from photo2cartoon.api.documents import JSON, ZIP, document_response, settle_answer
+from photo2cartoon.api.keys import Admitted
+from photo2cartoon.api.openapi import CARTOONIZE, LIVE, METRICS, READY, STYLES
 from photo2cartoon.api.styles import describe
 from photo2cartoon.engine.engine import Engine
-from photo2cartoon.ground.ticket import Stage
+from photo2cartoon.ground.report import Report
 
 router = APIRouter()
 
@@ -26,46 +30,52 @@ EngineDep = Annotated[Engine, Depends(get_engine)]
 
 
 @router.post("/cartoonize", **CARTOONIZE)
-async def cartoonize(request: Request, engine: EngineDep) -> Response:
+async def cartoonize(request: Request, engine: EngineDep, _: Admitted) -> Response:
     """Turn the portrait photo in the request into a cartoon on white, or what the options say."""
-    timeout_s = read_timeout(request, engine.settings)
-    engine.lanes.check_room(timeout_s)
-    with engine.hold(body_size(request, engine.settings.max_body_bytes)):
-        ticket = request.state.ticket = request.app.state.open_ticket()
-        with ticket.stage(Stage.READ):
-            async with upload_limit(engine.settings.upload_timeout_s):
-                photo, fields = await read_photo(request, engine.settings.max_body_bytes)
-        ticket.due_in(timeout_s)
+    async with arrive(request, engine, read_photo) as ((photo, fields), ticket):
         options = engine.pipeline.styles.settle(read_options(request, fields))
-        options = settle_format(options, request)
+        options, media_type = settle_answer(options, request)
         etag = await engine.name(photo, options)
+        if media_type in (JSON, ZIP):
+            ticket.report = Report()
+            pictures = await unless_left(request, engine.draw(photo, options, ticket))
+            return await asyncio.to_thread(
+                document_response,
+                media_type,
+                pictures,
+                options,
+                ticket,
+                digest=engine.pipeline.styles.drawer(options).model.sha256,
+                etag=etag,
+                request_id=request.state.request_id,
+            )
         if matches(request.headers.get("if-none-match", ""), etag):
             return not_modified(etag)
         picture = await unless_left(request, engine.cartoonize(photo, options, ticket, etag))
     return picture_response(picture, options, etag)
 
 
-@router.get("/v1/styles", summary="The styles that `style` may name")
+@router.get("/v1/styles", **STYLES)
 async def list_styles(engine: EngineDep) -> JSONResponse:
     """Return each style's name, licence, sizes and digest; the first is the default."""
     return JSONResponse({"styles": describe(engine.pipeline.styles)})
 
 
-@router.get("/metrics", summary="For Prometheus", response_class=PlainTextResponse)
+@router.get("/metrics", response_class=PlainTextResponse, **METRICS)
 async def metrics(request: Request) -> Response:
     """Return every metric, in the format that the caller's `Accept` asks for."""
     encode, media_type = choose_encoder(request.headers.get("accept", ""))
     return Response(encode(request.app.state.metrics.registry), media_type=media_type)
 
 
-@router.get("/livez", summary="The process can work")
+@router.get("/livez", **LIVE)
 async def live(engine: EngineDep) -> JSONResponse:
     """Answer that the event loop turns and every thread that works is alive; else 503."""
     alive = engine.alive
     return JSONResponse({"status": "alive" if alive else "dead"}, 200 if alive else 503)
 
 
-@router.get("/readyz", summary="The service can take work")
+@router.get("/readyz", **READY)
 async def ready(engine: EngineDep) -> JSONResponse:
     """Answer that every model is verified, loaded and warm, and how long a photo would wait."""
     status = "draining" if engine.draining else "ready" if engine.alive else "dead"

@@ -44,7 +44,7 @@ REINSTALL = "install photo2cartoon again, with its extra cpu or gpu"
 OPENCVS = ("opencv-python-headless", "opencv-python", "opencv-contrib-python")
 OLDEST_PYTHON = (3, 11)
 # The most that a photo takes while it is decoded, and what the process takes (docs/scaling.md).
-BYTES_PER_PIXEL, PROCESS_BYTES = 10, 250 * MIB
+BYTES_PER_PIXEL, PROCESS_BYTES = 10, 320 * MIB
 
 
 @dataclass(slots=True)

@@ -104,12 +104,22 @@ class Engine:
         """
 
         async def draw() -> bytes:
-            (picture,) = await self.lanes.run(
-                lambda: self.pipeline.cartoonize(photo, options, ticket), ticket
-            )
+            (picture,) = await self.draw(photo, options, ticket)
             return picture
 
         return await self.results.get(etag, draw)
+
+    async def draw(self, photo: bytes, options: Options, ticket: Ticket) -> list[bytes]:
+        """Return the encoded pictures, drawn now: one a chosen face, one in all for a scene.
+
+        What a kept picture cannot tell is in the ticket afterwards: its facts and its report.
+
+        Raises:
+            Problem: as `cartoonize`.
+        """
+        return await self.lanes.run(
+            lambda: self.pipeline.cartoonize(photo, options, ticket), ticket
+        )
 
     def close(self) -> None:
         """Finish what runs, answer what waits, end every thread."""

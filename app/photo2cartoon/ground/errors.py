@@ -3,6 +3,7 @@
     Problem                      status  code
     ├── MalformedRequest           400   malformed_request
     ├── PhotoMissing               400   photo_missing
+    ├── Unauthorized               401   unauthorized
     ├── NotFound                   404   not_found
     ├── MethodNotAllowed           405   method_not_allowed
     ├── NotAcceptable              406   not_acceptable
@@ -11,11 +12,13 @@
     ├── TooManyPhotos              413   too_many_photos
     ├── TooManyPixels              413   too_many_pixels
     ├── UnsupportedFormat          415   unsupported_format
+    ├── UnsupportedCoding          415   unsupported_coding
     ├── UndecodableImage           422   undecodable_image
     ├── NoFaceFound                422   no_face
     ├── NoSuchFace                 422   no_such_face
     ├── FaceTooSmall               422   face_too_small
     ├── InvalidOption              422   invalid_option
+    ├── TooManyAtOnce              429   too_many_at_once
     ├── HeadTooLarge               431   head_too_large
     ├── InternalError              500   internal_error
     ├── UnusableOutput             500   unusable_output
@@ -76,7 +79,18 @@ class PhotoMissing(Problem):
     status = 400
     code = "photo_missing"
     title = "No photo in the request"
-    default_detail = "Send the photo as multipart field 'photo' or as a raw image/* body."
+    default_detail = "Send the photo as a file of a form, as an image/* body, or as JSON."
+
+
+class Unauthorized(Problem):
+    status = 401
+    code = "unauthorized"
+    title = "No valid API key"
+    default_detail = "Send your API key as 'Authorization: Bearer ...' or as 'X-API-Key: ...'."
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"WWW-Authenticate": "Bearer"}
 
 
 class NotFound(Problem):
@@ -105,7 +119,7 @@ class NotAcceptable(Problem):
     status = 406
     code = "not_acceptable"
     title = "No acceptable format"
-    default_detail = "The answer can be image/png, image/jpeg or image/webp."
+    default_detail = "The answer can be image/png, image/jpeg, image/webp or application/json."
 
 
 class UploadTimeout(Problem):
@@ -143,6 +157,17 @@ class UnsupportedFormat(Problem):
     default_detail = "The photo must be JPEG, PNG, WebP, HEIC, AVIF, TIFF, GIF or BMP."
 
 
+class UnsupportedCoding(Problem):
+    status = 415
+    code = "unsupported_coding"
+    title = "Unsupported content coding"
+    default_detail = "The body has a Content-Encoding. Send it as it is, without one."
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Accept-Encoding": "identity"}
+
+
 class UndecodableImage(Problem):
     status = 422
     code = "undecodable_image"
@@ -176,6 +201,13 @@ class InvalidOption(Problem):
     code = "invalid_option"
     title = "Invalid option"
     default_detail = "An option has an invalid value."
+
+
+class TooManyAtOnce(Problem):
+    status = 429
+    code = "too_many_at_once"
+    title = "Too many requests at once"
+    default_detail = "As many requests with this API key are under way as it may have at once."
 
 
 class HeadTooLarge(Problem):

@@ -17,6 +17,11 @@ from photo2cartoon.ground.formats import OutputFormat
 from photo2cartoon.ground.numbers import read_number
 
 
+def _read_format(value: object) -> object:
+    """Take the suffix for the name: `jpg` is JPEG."""
+    return "jpeg" if value == "jpg" else value
+
+
 class Options(BaseModel):
     """The options of one call. A wrong value or an unknown name raises pydantic's error."""
 
@@ -44,9 +49,16 @@ class Options(BaseModel):
     colours: Literal["photo", "drawn"] | None = Field(
         None, description="photo (the photo's own) or drawn (exactly what the generator drew)"
     )
-    format: OutputFormat | None = Field(None, description="png, jpeg or webp")
+    format: Annotated[OutputFormat, BeforeValidator(_read_format)] | None = Field(
+        None, description="png, jpeg (or jpg) or webp"
+    )
     quality: int | None = Field(
         None, ge=1, le=100, description="1 to 100, of JPEG and WebP; PNG loses nothing"
+    )
+
+    on_no_face: Literal["error", "centre"] = Field(
+        "error",
+        description="error, or centre (the middle of the photo is drawn if no face is found)",
     )
 
     @model_validator(mode="after")

@@ -17,7 +17,14 @@ STYLES = (Path(GENERATOR), Path(LITE))  # those that one core draws in about a t
 
 def _read_list(value: Any) -> Any:
     """Split the environment's text at commas."""
-    return [part for part in value.split(",") if part] if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+ApiKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,32}:[0-9a-f]{64}(:[1-9][0-9]{0,5})?$")]
+
+Origin = Annotated[str, Field(pattern=r"^(\*|[a-z][a-z0-9+.-]*://[^/\s]+)$")]
 
 
 class Settings(BaseSettings):
@@ -32,6 +39,7 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    page: bool = Field(True, description="Pages for people: `/` and, for programmers, `/docs`.")
     threads: int = Field(
         0, ge=0, description="Photos worked on at the same time; 0 takes one per available core."
     )
@@ -120,6 +128,18 @@ class Settings(BaseSettings):
     insightface_pack: Path | None = Field(
         None, description="Folder of InsightFace's model files, for that detector."
     )
+    root_path: str = Field(
+        "",
+        pattern=r"^(/[A-Za-z0-9._~-]+)*$",
+        description="Prefix under which a proxy publishes the service, such as /toon.",
+    )
+    cors_origins: Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_read_list)] = Field(
+        (), description="Origins whose pages may call the service, by commas; * for all of them."
+    )
+    api_keys: Annotated[tuple[ApiKey, ...], NoDecode, BeforeValidator(_read_list)] = Field(
+        (),
+        description="Who may draw, by commas: name:sha256[:requests-at-once]; if none, everyone.",
+    )
     drain_delay_s: float = Field(
         0, ge=0, description="After SIGTERM: how long to go on while others learn of it, s."
     )
@@ -137,6 +157,9 @@ class Settings(BaseSettings):
             raise ValueError("P2C_MAX_BUFFERED_BYTES must hold the largest body that is accepted")
         if self.max_deadline_ms < self.deadline_ms:
             raise ValueError("P2C_MAX_DEADLINE_MS must not be below P2C_DEADLINE_MS")
+        names = [entry.partition(":")[0] for entry in self.api_keys]
+        if len(set(names)) < len(names):
+            raise ValueError("P2C_API_KEYS must give each key a name of its own")
         if self.detector == "insightface" and self.insightface_pack is None:
             raise ValueError("P2C_DETECTOR=insightface needs P2C_INSIGHTFACE_PACK, a folder")
         return self

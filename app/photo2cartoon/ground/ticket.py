@@ -9,6 +9,7 @@ from threading import Semaphore
 from typing import Any
 
 from photo2cartoon.ground.errors import DeadlinePassed
+from photo2cartoon.ground.report import Report
 
 
 class Stage(StrEnum):
@@ -40,6 +41,8 @@ class Ticket:
         at: the stage that the photo is in, or was in last.
         facts: what the log and the metrics should know: `faces` found, `scale` of decoding,
             the `style` that draws.
+        report: what the caller wants to know of the photo beside its picture, if anything; the
+            pipeline fills it in.
         core: the permit to compute that the lane holds, where lanes outnumber cores.
         abandoned: whether the caller has left.
     """
@@ -49,6 +52,7 @@ class Ticket:
         self.seconds: dict[Stage, float] = {}
         self.at = Stage.READ
         self.facts: dict[str, int | str] = {}
+        self.report: Report | None = None
         self.core: Semaphore | None = None
         self.abandoned = False
         self._deadline: float | None = None

@@ -123,6 +123,15 @@ def _square(left: float, top: float, right: float, bottom: float) -> tuple[int, 
     return box_left, box_top, box_right, box_bottom
 
 
+def centre_square(image_size: tuple[int, int]) -> Alignment:
+    """Return the largest square in the middle of a photo of `image_size`, width and height, px."""
+    width, height = image_size
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    upright = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    return Alignment(upright, image_size, (left, top, left + side - 1, top + side - 1))
+
+
 def inscribe(alignment: Alignment, image_size: tuple[int, int]) -> Alignment:
     """Return the largest level square within the photo, as near to `alignment`'s as there is room.
 

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pi_heif
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from photo2cartoon.ground.errors import (
     Problem,
@@ -42,6 +42,15 @@ MAGIC = {
 }
 AVIF_BRANDS = {b"avif", b"avis"}
 HEIC_BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"}
+TURNS = {  # by the EXIF orientation
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 JPEG_SCALES = (8, 4, 2)  # a JPEG decoder can leave out whole frequencies: 1/8, 1/4, 1/2
 
 
@@ -160,7 +169,7 @@ def _decode(
                 _choose_scale(image, min_long_side)
             image.load()
             image.info.update(colours.items())
-            pixels = np.ascontiguousarray(to_rgb(turn_upright(image)))
+            pixels = to_pixels(image)
     except Problem:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -204,10 +213,15 @@ def _choose_scale(image: Image.Image, min_long_side: int) -> None:
             return
 
 
-def turn_upright(image: Image.Image) -> Image.Image:
-    """Apply the EXIF orientation; damaged EXIF leaves the picture as it is."""
+def to_pixels(image: Image.Image) -> NDArray[np.uint8]:
+    """Return the pixels of a Pillow image: upright by its EXIF, in sRGB by its profile, on white.
+
+    Returns:
+        `(H, W, 3)` uint8 RGB, C-contiguous.
+    """
     try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # noqa: BLE001 - metadata must not cost the photo
-        return image
-    return image if orientation in (None, 1) else ImageOps.exif_transpose(image)
+        turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # noqa: BLE001 - damaged metadata must not cost the photo
+        turn = None
+    pixels = to_rgb(image)
+    return np.ascontiguousarray(pixels if turn is None else Image.fromarray(pixels).transpose(turn))

@@ -19,6 +19,7 @@ from photo2cartoon.ground.ticket import Stage, Ticket
 from photo2cartoon.pipeline.alignment import Alignment, Crop, crop_face
 from photo2cartoon.pipeline.colours import recolour
 from photo2cartoon.pipeline.enlarge import enlarge
+from photo2cartoon.pipeline.faces.detector import Face
 from photo2cartoon.pipeline.matte import fade_out, predict_matte
 from photo2cartoon.runtime.network import Network
 from photo2cartoon_models.cutout import UNITS, cover, cut_out, firm, ink, outline
@@ -39,10 +40,12 @@ class Cut:
     Attributes:
         crop: the aligned square with its background.
         alignment: where that square lies in the decoded photo.
+        face: the face, in px of the decoded photo; None where none was found.
     """
 
     crop: Crop
     alignment: Alignment
+    face: Face | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,14 +9,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from photo2cartoon.ground.errors import FaceTooSmall, NoFaceFound
+from photo2cartoon.ground.errors import FaceTooSmall, NoFaceFound, UnusableOutput
 from photo2cartoon.ground.options import Options
 from photo2cartoon.ground.ticket import Stage, Ticket
-from photo2cartoon.pipeline.alignment import crop_face, estimate_alignment
+from photo2cartoon.pipeline.alignment import centre_square, crop_face, estimate_alignment
 from photo2cartoon.pipeline.close_up import frame_close_up
 from photo2cartoon.pipeline.decode import DecodedPhoto, decode_photo
 from photo2cartoon.pipeline.drawer import Cut, Drawing
 from photo2cartoon.pipeline.encode import encode_image
+from photo2cartoon.pipeline.examine import note_drawn, note_faces, note_whole
 from photo2cartoon.pipeline.faces.detector import Face, FaceDetector, select_faces
 from photo2cartoon.pipeline.scene import lay_back
 from photo2cartoon.pipeline.styles import Styles, head_size, portrait_size
@@ -33,6 +34,7 @@ SCENE_FACE_PX = 16  # smallest face that is drawn in a scene, px of its longer s
 WHOLE_SIDE = 2048  # px: of a photo that is drawn whole
 WHOLE_PIXELS = 2048 * 1536  # that is then drawn in 3.5 s on one core and takes 500 MiB
 LEAST_SIDE = 32  # px
+NOBODY = 0.01  # share of the middle of a photo without a face that must be person
 WHOLE_FACE = 400  # px: wider faces are drawn with lines too fine for them
 
 Image = NDArray[np.uint8]
@@ -138,6 +140,8 @@ class Pipeline:
         ticket.facts["style"] = drawer.model.name
         drawings = [drawer.draw(image, cut, ticket, options.colours) for cut in cuts]
         with ticket.stage(Stage.COMPOSE):
+            if ticket.report:
+                note_drawn(ticket.report, image, cuts, drawings)
             return finish(image, cuts, drawings, options)
 
     def prepare(
@@ -162,6 +166,9 @@ class Pipeline:
             faces = self.detector.detect(decoded.pixels, every=True)
         ticket.facts["faces"] = len(faces)
         with ticket.stage(Stage.ALIGN):
+            if ticket.report:
+                note_faces(ticket.report, decoded, faces)
+                note_whole(ticket.report)
             widths = (np.ptp(face.box[::2]) for face in faces)
             shrink = min(
                 1.0,
@@ -195,14 +202,46 @@ class Pipeline:
         with ticket.stage(Stage.DETECT):
             found = self.detector.detect(decoded.pixels, every=options.faces != "largest")
             ticket.facts["faces"] = len(found)
-            faces = select_faces(found, options.faces)
-            sides = [estimate_alignment(face, decoded.size).side for face in faces]
-            sizes = [size or self._size(options, side * decoded.scale) for side in sides]
+            if ticket.report:
+                note_faces(ticket.report, decoded, found)
+        if not found and options.on_no_face == "centre":
+            return self._find_centre(photo, decoded, options, ticket, size)
+        faces = select_faces(found, options.faces)
+        sides = [estimate_alignment(face, decoded.size).side for face in faces]
+        sizes = [size or self._size(options, side * decoded.scale) for side in sides]
         with ticket.stage(Stage.DECODE):
             factor = max(size / side for size, side in zip(sizes, sides, strict=True))
             image, faces = self._decode_finer(photo, decoded, faces, factor)
         with ticket.stage(Stage.ALIGN):
             return image, self._cut_faces(image, faces, sizes, options)
+
+    def _find_centre(
+        self,
+        photo: bytes,
+        decoded: DecodedPhoto,
+        options: Options,
+        ticket: Ticket,
+        size: int | None,
+    ) -> tuple[Image, list[Cut]]:
+        """Cut out the middle of a photo without a face; see `find`.
+
+        Raises:
+            NoFaceFound: nobody is there at all.
+        """
+        with ticket.stage(Stage.DECODE):
+            side = min(decoded.size)
+            size = size or self._size(options, side * decoded.scale)
+            image, _ = self._decode_finer(photo, decoded, [], size / side)
+        with ticket.stage(Stage.ALIGN):
+            alignment = centre_square((image.shape[1], image.shape[0]))
+            cut = Cut(crop_face(image, alignment, size), alignment)
+        try:
+            matte = self.styles.drawer(options).matte(image, cut, ticket)
+        except UnusableOutput:  # of a drawer that draws at once
+            raise NoFaceFound from None
+        if matte.mean() < NOBODY:
+            raise NoFaceFound
+        return image, [cut]
 
     def _size(self, options: Options, side: float) -> int:
         """Return at how many pixels to draw a face whose square has `side` px in the file."""
@@ -266,7 +305,7 @@ def _cut_face(image: Image, face: Face, size: int, least: int) -> Cut:
     """
     photo_size = (image.shape[1], image.shape[0])
     alignment = estimate_alignment(face, photo_size, least)
-    return Cut(crop_face(image, alignment, size), alignment)
+    return Cut(crop_face(image, alignment, size), alignment, face)
 
 
 def finish(image: Image, cuts: list[Cut], drawings: list[Drawing], options: Options) -> list[Image]:

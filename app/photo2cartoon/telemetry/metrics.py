@@ -34,8 +34,10 @@ from photo2cartoon.runtime.batcher import BUCKETS, Batcher
 from photo2cartoon.runtime.gpu import read_gpu
 
 PHOTO_ROUTES = ("/cartoonize", "/cartoonize/batch")
+# Other interfaces to the same: they count as it, since each route has 150 series. The log tells.
+SAME_ROUTES = dict.fromkeys(("/v1/images/edits", "/v2/models/{name}/infer"), "/cartoonize")
 OTHER = "other"  # every address that is not ours: never the caller's text
-UNCOUNTED = ("/livez", "/readyz", "/metrics")
+UNCOUNTED = ("/livez", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready")
 CLIENT_LEFT = 499  # nginx's code, in log and metrics only: nobody is left to answer
 STATUSES = sorted({200, 304, CLIENT_LEFT, *(kind.status for kind in Problem.__subclasses__())})
 CODES = sorted(kind.code for kind in Problem.__subclasses__())
@@ -97,6 +99,12 @@ class Metrics:
         self._styles = Counter(
             "p2c_styles", "Photos by the style that draws them.", ("style",), registry=self.registry
         )
+        self._keys = Counter(
+            "p2c_key_requests",
+            "Requests by the name of their API key.",
+            ("key", "outcome"),
+            registry=self.registry,
+        )
         self.faces = Histogram(
             "p2c_faces", "Faces found in a photo.", buckets=FACE_BUCKETS, registry=self.registry
         )
@@ -126,10 +134,15 @@ class Metrics:
         """Count one request by the path of its route, its status, and its duration, s."""
         if route in UNCOUNTED:
             return
+        route = SAME_ROUTES.get(route or "", route)
         known = route if route in PHOTO_ROUTES else OTHER
         if child := self._requests.get((known, status)):
             child.inc()
             self._durations[known, outcome_of(status)].observe(seconds)
+
+    def key(self, name: str, status: int) -> None:
+        """Count one request by the name of its API key, and its status."""
+        self._keys.labels(name, outcome_of(status)).inc()
 
     def problem(self, code: str) -> None:
         """Count one problem, of a request or of one photo of a batch."""
@@ -157,6 +170,9 @@ class Metrics:
         self.registry.register(EngineCollector(engine))
         for style in engine.pipeline.styles.drawers:
             self._styles.labels(style)
+        for entry in engine.settings.api_keys or ("none",):  # so that the series is there
+            for outcome in sorted(set(map(outcome_of, STATUSES))):
+                self._keys.labels(entry.partition(":")[0], outcome)
 
     async def watch_loop(self) -> None:
         """Measure the lag of the event loop until cancelled."""

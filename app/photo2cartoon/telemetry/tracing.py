@@ -17,7 +17,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from photo2cartoon.ground.ticket import Stage, Ticket
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-UNTRACED = ("/livez", "/readyz", "/metrics")
+UNTRACED = ("/livez", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready")
 
 tracer = trace.get_tracer("photo2cartoon")
 
@@ -42,7 +42,8 @@ def telemetry() -> TelemetryConfig:
 
 def is_untraced(scope: MutableMapping[str, Any]) -> bool:
     """Whether a request is a probe or a scrape: their traces would hide all others."""
-    return scope["path"] in UNTRACED
+    path: str = scope["path"]  # maybe behind a prefix
+    return path.endswith(UNTRACED)
 
 
 def trace_headers() -> dict[str, str]:

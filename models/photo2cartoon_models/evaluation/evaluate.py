@@ -234,9 +234,9 @@ def _colours(sets: dict[str, list[Photo]]) -> Report:
     for what, photos in sets.items():
         pairs = [(p.group, compare_colours(p.read_photo(), p.read_cartoon())) for p in photos]
         faces = [(group, face) for group, face in pairs if face]
-        side = len(photos[0].read_cartoon())
+        sides = sorted({photo.read_side() for photo in photos})
         figures = _figures([face for _, face in faces])
-        report["sets"].append({"what": what, "side": side, "figures": figures})
+        report["sets"].append({"what": what, "sides": sides, "figures": figures})
         report["groups"] = [
             {"group": name, "figures": _figures([face for group, face in faces if group == name])}
             for name in sorted({group for group, _ in faces} - {""})

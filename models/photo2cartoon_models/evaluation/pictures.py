@@ -64,6 +64,10 @@ class Photo:
         """As large as the photo, `(S, S, 3)` uint8 RGB."""
         return read_picture(self.cartoon)
 
+    def read_side(self) -> int:
+        """Side of the cartoon, px: the service draws a small face at a smaller size."""
+        return _size(self.cartoon)[0]
+
     def read_small_cartoon(self) -> Image:
         """The cartoon as the feature network takes it, `(256, 256, 3)` uint8 RGB."""
         return read_drawing(self.cartoon)

@@ -59,7 +59,7 @@ class Plan:
         blocks: residual blocks of the network.
     """
 
-    steps: int = 2600
+    steps: int = 14500
     batch: int = 2
     side: int = SIZES[-1]
     rate: float = 6e-4

@@ -22,6 +22,7 @@ def nothing_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("photo2cartoon.api.server.open_pipeline", fail)
     monkeypatch.setattr("photo2cartoon.api.server.configure_logs", lambda _: None)
+    monkeypatch.setattr("photo2cartoon.api.server.capture_native_stderr", lambda: None)
 
 
 def serve() -> tuple[int, list[str]]:

@@ -1,6 +1,7 @@
 """Bodies: photos and options are read within limits, and what is wrong with them is named."""
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,9 +12,14 @@ from starlette.testclient import TestClient
 from photo2cartoon.api.app import create_app
 from photo2cartoon.engine.engine import Engine
 from photo2cartoon.ground.errors import Overloaded
+from photo2cartoon.ground.options import Options
 from photo2cartoon.ground.settings import Settings
+from photo2cartoon.ground.ticket import Ticket
 from photo2cartoon.pipeline.pipeline import Pipeline
 from tests.app.fakes import PNG, assert_problem, engine_of, picture, upload
+
+JSON = {"content-type": "application/json"}
+CODING = "unsupported_coding"
 
 
 @pytest.mark.parametrize(
@@ -22,8 +28,8 @@ from tests.app.fakes import PNG, assert_problem, engine_of, picture, upload
         ({"content": b"", "headers": PNG}, 400, "photo_missing"),
         ({}, 400, "photo_missing"),
         (upload(b""), 400, "photo_missing"),
-        (upload(b"x", name="picture"), 400, "photo_missing"),
-        ({"data": {"photo": "text"}, "files": {"x": b"y"}}, 400, "photo_missing"),
+        (upload(b"x", name="picture"), 415, "unsupported_format"),
+        ({"data": {"photo": "text"}, "files": {"x": b"y"}}, 400, "malformed_request"),
         (
             {"content": b"nonsense", "headers": {"content-type": "multipart/form-data"}},
             400,
@@ -39,7 +45,27 @@ from tests.app.fakes import PNG, assert_problem, engine_of, picture, upload
         ),
         ({"files": [("photo", b"1"), ("photo", b"2")]}, 400, "malformed_request"),
         ({"data": {"photo": "x"}}, 415, "unsupported_format"),
-        ({"json": {"photo": "x"}}, 415, "unsupported_format"),
+        ({"json": {"photo": "x"}}, 400, "malformed_request"),
+        ({"json": {"photo": "data:image/png,x"}}, 400, "malformed_request"),
+        ({"json": {"photo": ["eA=="]}}, 400, "malformed_request"),
+        ({"json": {"photo": "dGV4dA=="}}, 415, "unsupported_format"),
+        ({"json": {"image": "dGV4dA=="}}, 400, "photo_missing"),
+        ({"json": {"photo": ""}}, 400, "photo_missing"),
+        ({"json": ["photo", "dGV4dA=="]}, 400, "malformed_request"),
+        ({"content": b"{", "headers": JSON}, 400, "malformed_request"),
+        ({"content": b"[" * 200_000, "headers": JSON}, 400, "malformed_request"),
+        (
+            {"content": b'{"photo":"YQ==","photo":"YQ=="}', "headers": JSON},
+            400,
+            "malformed_request",
+        ),
+        ({"content": b'{"photo":"YQ==","x":"\xff"}', "headers": JSON}, 400, "malformed_request"),
+        ({"json": {"photo": "YQ==", "quality": True}}, 422, "invalid_option"),
+        ({"json": {"photo": "YQ==", "faces": [0]}}, 422, "invalid_option"),
+        ({"json": {"photo": "YQ==", "colour": "red"}}, 422, "invalid_option"),
+        ({"json": {"photo": "YQ=="}, "headers": {"content-encoding": "br"}}, 415, CODING),
+        ({**upload(b"x"), "headers": {"content-encoding": "gzip"}}, 415, CODING),
+        ({"content": b"x", "headers": PNG | {"content-encoding": "gzip"}}, 415, CODING),
         (upload(b"just text"), 415, "unsupported_format"),
         (upload(picture("PPM")), 415, "unsupported_format"),
         (upload(picture("GIF")), 422, "no_face"),
@@ -86,6 +112,90 @@ def test_a_length_of_many_digits_is_no_bug(client: TestClient, photo: bytes) -> 
     assert client.post("/cartoonize", content=photo, headers=headers).status_code == 200
 
 
+def test_a_coding_is_refused_with_what_to_do(client: TestClient) -> None:
+    """Shared case 31, gzipped-body."""
+    answer = client.post("/cartoonize", content=b"x", headers=PNG | {"content-encoding": "gzip"})
+    assert answer.headers["accept-encoding"] == "identity"
+    plain = client.post("/cartoonize", content=b"x", headers=PNG | {"content-encoding": "Identity"})
+    assert_problem(plain, 415, "unsupported_format")
+
+
+def note(came: list[tuple[bytes, Options]]) -> Any:
+    """Work that notes what has come."""
+
+    def work(data: bytes, options: Options, _: Ticket) -> list[bytes]:
+        came.append((data, options))
+        return [picture()]
+
+    return work
+
+
+def form(disposition: str, media_type: str, data: bytes, more: str = "") -> dict[str, Any]:
+    """A form as a client writes it by hand, with the further parts `more`."""
+    head = f"--B\r\nContent-Disposition: form-data; {disposition}\r\n{media_type}\r\n"
+    return {
+        "content": head.encode() + data + f"\r\n{more}--B--\r\n".encode(),
+        "headers": {"content-type": "multipart/form-data; boundary=B"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("disposition", "media_type"),
+    [
+        ('name="photo"; filename="a.jpg"', "Content-Type: image/jpeg\r\n"),
+        ('name="photo"', "Content-Type: image/jpeg\r\n"),
+        ('name="photo"', ""),
+        ("name=\"photo\"; filename*=UTF-8''%e4%bd%a0.jpg", "Content-Type: image/jpeg\r\n"),
+        ('name="upload"; filename="a.jpg"', "Content-Type: application/octet-stream\r\n"),
+        ('name="file"', "Content-Type: application/octet-stream\r\n"),
+        ('name="image"', "Content-Type: IMAGE/JPEG\r\n"),
+    ],
+)
+@pytest.mark.parametrize("padding", [0, 2_000_000])
+def test_the_one_file_of_a_form_is_the_photo(
+    client: TestClient, stubbed: Any, photo: bytes, disposition: str, media_type: str, padding: int
+) -> None:
+    """Shared case 07, photo-part-without-filename."""
+    came: list[tuple[bytes, Options]] = []
+    stubbed(note(came))
+    sent = photo + bytes(padding)
+    answer = client.post("/cartoonize", **form(disposition, media_type, sent))
+    assert answer.status_code == 200
+    assert [data for data, _ in came] == [sent]
+
+
+def test_a_part_without_a_name_is_no_photo(client: TestClient, photo: bytes) -> None:
+    answer = client.post("/cartoonize", **form("", "Content-Type: image/jpeg\r\n", photo))
+    assert_problem(answer, 400, "malformed_request")
+
+
+def test_an_empty_field_of_a_form_is_not_given(client: TestClient, stubbed: Any) -> None:
+    """Shared case 34, html-form-with-empty-choice."""
+    came: list[tuple[bytes, Options]] = []
+    stubbed(note(came))
+    empty = {"background": "", "size": "", "style": "", "submit": ""}
+    assert client.post("/cartoonize", **upload(b"x"), data=empty).status_code == 200
+    assert client.post("/cartoonize", **upload(b"x")).status_code == 200
+    nothing = {"photo": "eA==", "background": "", "size": None, "submit": None}
+    assert client.post("/cartoonize", json=nothing).status_code == 200
+    assert came[0] == came[1] == came[2]
+    submit = client.post("/cartoonize", **upload(b"x"), data={"submit": "Go"})
+    assert_problem(submit, 422, "invalid_option")
+    twice = client.post("/cartoonize", **upload(b"x"), data={"quality": ["1", "2"]})
+    assert_problem(twice, 422, "invalid_option")
+
+
+def test_a_photo_in_json_is_the_same_photo(client: TestClient, stubbed: Any) -> None:
+    came: list[tuple[bytes, Options]] = []
+    stubbed(note(came))
+    plain = base64.b64encode(b"x").decode()
+    for text in (plain, f"data:;base64,{plain}", f"DATA:image/jpeg;x=y;BASE64,{plain}"):
+        body = {"photo": text, "quality": 80, "format": "jpg", "faces": "2"}
+        assert client.post("/cartoonize", json=body).status_code == 200
+    client.post("/cartoonize?quality=80&format=jpeg&faces=2", content=b"x", headers=PNG)
+    assert came[0] == came[1] == came[2] == came[3]
+
+
 @pytest.mark.parametrize("query", ["format=gif", "format=", "colour=red", "format=png&format=png"])
 def test_a_bad_option_is_named(client: TestClient, photo: bytes, query: str) -> None:
     response = client.post(f"/cartoonize?{query}", content=photo, headers=PNG)
@@ -103,7 +213,6 @@ def test_a_bad_form_field_is_named(client: TestClient, photo: bytes) -> None:
     [
         ("faces=some", "largest, all, or an index"),
         ("faces=-1", "largest, all, or an index"),
-        ("faces=all", "needs compose=scene"),
         ("compose=collage", "portrait"),
         ("background=red", "#rrggbb"),
         ("background=white&compose=scene", "for portraits"),

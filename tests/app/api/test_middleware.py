@@ -49,7 +49,8 @@ def test_browsers_are_told_what_not_to_do(client: TestClient, address: str) -> N
     assert headers["cross-origin-resource-policy"] == "same-origin"
     policy = headers["content-security-policy"]
     assert "frame-ancestors 'none'" in policy
-    assert ("default-src 'none'" in policy) is (address != "/docs")
+    assert "default-src 'none'" in policy
+    assert ("script-src 'self'" in policy) is (address == "/docs")
 
 
 def test_a_bug_is_answered_without_internals(

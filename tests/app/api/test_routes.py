@@ -87,17 +87,25 @@ def test_a_full_service_refuses_and_says_when_to_return(pipeline: Pipeline, phot
 def test_openapi_names_every_answer_and_option(client: TestClient) -> None:
     operation = client.get("/openapi.json").json()["paths"]["/cartoonize"]["post"]
     body = operation["requestBody"]["content"]
-    assert set(body) == {"multipart/form-data", "image/*"}
+    assert set(body) == {
+        "multipart/form-data",
+        "application/json",
+        "image/*",
+        "application/octet-stream",
+    }
     assert set(operation["responses"]) == {
-        "200", "304", "400", "406", "408", "413", "415", "422", "431", "500", "503", "504"
+        "200", "304", "400", "401", "406", "408", "413", "415", "422", "429", "431", "500", "503",
+        "504",
     }  # fmt: skip
     assert set(operation["responses"]["200"]["content"]) == {
         "image/png",
         "image/jpeg",
         "image/webp",
+        "application/json",
+        "application/zip",
     }
     portrait = {"style", "faces", "compose", "size", "background", "colours"}
-    options = portrait | {"format", "quality"}
+    options = portrait | {"format", "quality", "on_no_face"}
     headers = {"X-Request-Timeout-Ms", "If-None-Match"}
     assert {parameter["name"] for parameter in operation["parameters"]} == options | headers
     assert set(body["multipart/form-data"]["schema"]["properties"]) == options | {"photo"}

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from photo2cartoon.ground.errors import UnusableOutput
 from photo2cartoon.ground.options import Options
-from photo2cartoon.ground.settings import LITE
+from photo2cartoon.ground.settings import LITE, Settings
 from photo2cartoon.ground.ticket import Ticket
 from photo2cartoon.pipeline.drawer import Drawing, FusedDrawer, StagedDrawer
 from photo2cartoon.pipeline.fuse import NotFusable, fuse
-from photo2cartoon.pipeline.opening import open_fused
+from photo2cartoon.pipeline.opening import open_fused, open_pipeline
 from photo2cartoon.pipeline.pipeline import Pipeline, finish
 from photo2cartoon.runtime.batcher import Batcher
 from photo2cartoon.runtime.binding import BoundNetwork, DeviceLost
@@ -27,6 +27,12 @@ from tests.networks import write_generator
 
 MANIFEST = load_manifest()
 MATTE = MANIFEST["selfie"]
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> Pipeline:
+    """On the runtime that the graph runs on here."""
+    return open_pipeline(Settings(threads=1, provider="cpu", generator=Path(LITE), styles=()))
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,7 @@ class FakeNetwork:
     """Doubles its input. A run waits until the test lets it go; poison fails its whole batch."""
 
     nodes: Mapping[str, int] = {"CPUExecutionProvider": 1}
+    precision = "float32"
 
     def __init__(self) -> None:
         self.batches: list[list[float]] = []

@@ -71,7 +71,7 @@ def test_batches_of_any_size_run(small: Model) -> None:
 
 
 def test_pictures_of_any_size_run(tmp_path: Path) -> None:
-    shape = ["N", 3, "H", "W"]
+    shape: list[str | int | None] = ["N", 3, "H", "W"]
     node = helper.make_node("Tanh", ["input"], ["output"])
     ends = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)

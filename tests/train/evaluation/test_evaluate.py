@@ -85,7 +85,7 @@ def test_a_generator_that_draws_the_photo(report: dict[str, Any]) -> None:
         assert row["found"]["value"] == 1
         assert row["strangers"] > 0.001
     (colours,) = report["colours"]["sets"]
-    assert (colours["what"], colours["side"]) == ("as drawn", 256)
+    assert (colours["what"], colours["sides"]) == ("as drawn", [256])
     assert colours["figures"]["order"]["value"] > 0.95
     assert colours["figures"]["lift"]["value"] == pytest.approx(0, abs=1)
     pairs = _values(report["pairs"])
@@ -119,15 +119,17 @@ def test_groups(report: dict[str, Any]) -> None:
 
 @pytest.fixture(scope="module")
 def served(world: Request) -> tuple[Request, dict[str, Any]]:
-    """A service that leaves one photo out and draws the others twice as large and darker."""
+    """A service that leaves one photo out and draws the others darker, but one twice as large."""
     raw = evaluations.write(world.out.parent / "raw", evaluations.portraits(PHOTOS))
     (raw / "p0.png").write_bytes(b"no face")
+    small = (raw / "p1.png").read_bytes()
 
     def serve(data: bytes) -> tuple[Image, Image] | None:
         if data == b"no face":
             return None
+        side = 256 if data == small else 512
         with Pillow.open(io.BytesIO(data)) as file:
-            photo = np.asarray(file.resize((512, 512)))
+            photo = np.asarray(file.resize((side, side)))
         return photo, (photo * 0.8).astype(np.uint8)
 
     request = replace(world, pairs=None, raw=raw, out=world.out.parent / "served")
@@ -138,7 +140,7 @@ def test_what_the_service_draws_is_measured(served: tuple[Request, dict[str, Any
     request, report = served
     assert report["counts"]["served"] == PHOTOS - 1
     drawn, by_service = report["colours"]["sets"]
-    assert (by_service["what"], by_service["side"]) == ("as served", 512)
+    assert (by_service["what"], by_service["sides"]) == ("as served", [256, 512])
     assert drawn["figures"]["lift"]["value"] == pytest.approx(0, abs=1)
     assert by_service["figures"]["lift"]["value"] < -5
     assert by_service["figures"]["lift"]["count"] == PHOTOS - 1

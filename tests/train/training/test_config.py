@@ -124,7 +124,7 @@ def test_a_configuration_that_comes_along_needs_only_its_name(
         load_config("fast_light")
     assert str(caught.value) == (
         "fast_light: cannot be read (No such file or directory); these come along: "
-        "fast_lite, fast_photo2cartoon, ugatit_photo2cartoon"
+        "fast_lite, fast_photo2cartoon, gray_lite, ugatit_photo2cartoon"
     )
 
 

@@ -45,8 +45,7 @@ def are_inside(
     start, end = np.array([left, top]), np.array([left, top]) + side
     lower = (boxes[:, 0] >= start) | (start <= 0)
     upper = (boxes[:, 1] <= end) | (end >= np.array(size))
-    inside: NDArray[np.bool_] = (lower & upper).all(axis=1)
-    return inside
+    return np.asarray((lower & upper).all(axis=1), np.bool_)
 
 
 def _count(length: int, side: int) -> int:

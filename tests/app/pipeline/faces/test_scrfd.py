@@ -37,6 +37,7 @@ from photo2cartoon.pipeline.faces.scrfd import (
 )
 from photo2cartoon.pipeline.opening import open_pipeline
 from photo2cartoon.pipeline.pipeline import Pipeline
+from photo2cartoon.runtime.network import OnnxNetwork
 from tests.packs import HALF_BOX, MARK, write_detector, write_landmarks
 from tests.places import PHOTO
 
@@ -186,11 +187,15 @@ def test_any_thread_may_call_it(open_pack: Open, image: Image) -> None:
         assert [face.eyes.tolist() for face in one] == [face.eyes.tolist() for face in other]
 
 
-def test_its_networks_are_ours_in_all_but_their_files(open_pack: Open, tmp_path: Path) -> None:
+def test_its_networks_are_ours_in_all_but_their_files(
+    open_pack: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("P2C_PROVIDER", "cpu")  # `auto` may run the mesh on OpenVINO
     with_points = open_pack(np.linspace(-0.5, 0.5, 212).reshape(106, 2))
     names = [network.model.name for network in with_points.detector.networks]
     assert names == ["det", "face_mesh", "2d106det"]
     for network in with_points.detector.networks:
+        assert isinstance(network, OnnxNetwork)
         options = network.session.get_session_options()
         assert (options.intra_op_num_threads, options.inter_op_num_threads) == (1, 1)
         assert sum(network.nodes.values()) > 0

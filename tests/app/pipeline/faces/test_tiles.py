@@ -20,9 +20,9 @@ def test_heads_up_to_the_overlap_are_whole_in_one_of_few_tiles(size: tuple[int, 
     side = tiles[0][2]
     assert {tile[2] for tile in tiles} == {side}
     assert side >= SMALLEST
-    head = np.minimum(int(OVERLAP * side), size)
+    head = np.array([min(int(OVERLAP * side), length) for length in size], np.int64)
     random = np.random.default_rng(0)
-    corners = random.integers(0, size - head + 1, (500, 2))
+    corners = random.integers(0, np.array(size, np.int64) - head + 1, (500, 2))
     boxes = np.stack([corners, corners + head], axis=1).astype(np.float32)
     seen = np.zeros(len(boxes), bool)
     for left, top, side in tiles:

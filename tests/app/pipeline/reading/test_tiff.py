@@ -4,6 +4,7 @@ import struct
 import zlib
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from photo2cartoon.ground.errors import TooManyPixels, UndecodableImage, UnsupportedFormat
 from photo2cartoon.pipeline.decode import decode_image
 from photo2cartoon.pipeline.reading.profiles import PRIMARIES, make_profile
+from photo2cartoon.pipeline.reading.tiff import read_tags
 
 LIMIT = 10**6
 Order = Literal["<", ">"]
@@ -161,6 +163,12 @@ def test_gray_and_its_negative_are_read(
 
 
 @pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
+def test_a_negative_that_lies_on_its_side_is_turned_and_read(dtype: str) -> None:
+    data = make_tiff(as_type(255 - GRAY, dtype), 0, more={274: 6})
+    check(data, np.rot90(GRAY, -1))
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
 @pytest.mark.parametrize("colours", [1, 3])
 def test_alpha_is_laid_on_white(dtype: str, colours: int) -> None:
     alpha = np.full((24, 40, 1), 51, np.uint8)  # a fifth
@@ -228,3 +236,17 @@ def test_damaged_files_raise_nothing_but_a_problem() -> None:
         except (UndecodableImage, UnsupportedFormat, TooManyPixels):
             pass
     assert 0 < drawn < 500
+
+
+@pytest.mark.parametrize(
+    "compression", [1, 5, 8, 32773], ids=["none", "LZW", "deflate", "PackBits"]
+)
+@pytest.mark.parametrize("depth", [3, 4])
+def test_colours_that_another_program_packed_are_read(compression: int, depth: int) -> None:
+    stored = as_type(np.dstack([COLOURS, np.full((24, 40), 255, np.uint8)])[:, :, :depth], "f4")
+    stored[:, :, :3] = stored[:, :, 2::-1].copy()  # OpenCV's order is BGR
+    done, data = cv2.imencode(".tiff", stored, [cv2.IMWRITE_TIFF_COMPRESSION, compression])
+    assert done
+    tags = read_tags(data.tobytes())
+    assert tags.one(259) == compression
+    check(data.tobytes(), COLOURS)

@@ -1,0 +1,98 @@
+"""Examine: fill in a report with the faces of a photo and how well they can be drawn."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from photo2cartoon.ground.report import Point, Quality, Report, SeenFace
+from photo2cartoon.pipeline.decode import DecodedPhoto
+from photo2cartoon.pipeline.drawer import Cut, Drawing
+from photo2cartoon.pipeline.faces.detector import Face
+
+SIDE = 256  # px: sizes of the square differ, and so would their sharpness
+FACE = (slice(108, 208), slice(92, 164))  # where a face is in every aligned square of that size
+BLACK, WHITE = 3, 252  # darkest and lightest luma that still has detail
+
+Image = NDArray[np.uint8]
+
+
+def note_faces(report: Report, photo: DecodedPhoto, faces: Sequence[Face]) -> None:
+    """Note a photo's upright size, and its faces, which are given in px of `photo`."""
+    width, height = photo.size
+    long, short = max(photo.file_size), min(photo.file_size)
+    report.photo_size = (long, short) if width >= height else (short, long)
+    factor = np.array(report.photo_size) / photo.size
+    scaled = [face.scaled(factor) for face in faces]
+    scaled.sort(key=lambda face: float(face.eyes[:, 0].mean()))
+    report.faces = [
+        SeenFace(
+            box=_round(face.box),
+            eyes=_points(face.eyes),
+            outline=_points(face.outline),
+            score=round(face.score, 4),
+        )
+        for face in scaled
+    ]
+
+
+def note_drawn(
+    report: Report, image: Image, cuts: Sequence[Cut], drawings: Sequence[Drawing]
+) -> None:
+    """Note which faces were drawn, and their quality.
+
+    Args:
+        report: with its faces noted.
+        image: the photo, `(H, W, 3)` uint8 RGB, in whose px the cuts are.
+        cuts: one for each drawing.
+        drawings: the faces as drawn.
+    """
+    factor = np.array(report.photo_size) / (image.shape[1], image.shape[0])
+    for cut, drawing in zip(cuts, drawings, strict=True):
+        if cut.face is None:
+            report.drawn.append(None)
+            continue
+        face = cut.face.scaled(factor)
+        place = _nearest(report.faces, face)
+        report.drawn.append(place)
+        report.faces[place].drawn = True
+        report.faces[place].quality = _measure(cut.crop.pixels, drawing.matte, face)
+
+
+def note_whole(report: Report) -> None:
+    """Note that all of a photo was drawn, and so every face."""
+    report.drawn = list(range(len(report.faces)))
+    for face in report.faces:
+        face.drawn = True
+
+
+def _nearest(faces: Sequence[SeenFace], face: Face) -> int:
+    """Return the place of `face` in `faces`: it is there, but may be a rounding off."""
+    apart = [np.abs(np.array(seen.eyes) - face.eyes).sum() for seen in faces]
+    return int(np.argmin(apart))
+
+
+def _measure(square: Image, matte: NDArray[np.float32], face: Face) -> Quality:
+    """Measure the aligned `square` `(S, S, 3)` uint8 RGB of a face, and its matte `(S, S)`."""
+    seen = cv2.resize(square, (SIDE, SIDE), interpolation=cv2.INTER_AREA)[FACE]
+    luma = cv2.cvtColor(seen, cv2.COLOR_RGB2GRAY)
+    lab = cv2.cvtColor(seen.astype(np.float32) * np.float32(1 / 255), cv2.COLOR_RGB2LAB)
+    clipped = (luma < BLACK) | (luma > WHITE)
+    return Quality(
+        face_px=round(face.side, 1),
+        sharpness=round(float(cv2.Laplacian(luma, cv2.CV_32F).var()), 1),
+        exposure=round(float(luma.mean()) / 255, 3),
+        clipped=round(float(clipped.mean()), 3),
+        colour=round(float(np.hypot(lab[..., 1], lab[..., 2]).mean()), 1),
+        matte_coverage=round(float(matte.mean()), 3),
+    )
+
+
+def _points(points: NDArray[np.float64]) -> list[Point]:
+    return [(round(float(x), 1), round(float(y), 1)) for x, y in points]
+
+
+def _round(box: NDArray[np.float64]) -> tuple[float, float, float, float]:
+    left, top, right, bottom = (round(float(edge), 1) for edge in box)
+    return left, top, right, bottom
