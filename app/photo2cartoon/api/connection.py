@@ -11,6 +11,7 @@ be answered by the application has the same form as its answers, and is logged a
 """
 
 import asyncio
+import time
 import uuid
 from enum import Enum, auto
 from typing import Any, Final
@@ -68,7 +69,8 @@ class Connection(HttpToolsProtocol):
         self.max_connections = self.limit_concurrency
         self.limit_concurrency = None  # uvicorn's own answer to it is plain text
         self._part = _Part.START
-        self._since = self.loop.time()  # when the connection came to be idle
+        # When it came to be idle. uvloop's own time is the same for many that come together.
+        self._since = time.monotonic()
         self._head_bytes = self._head_lines = 0
         self._body_left = 0  # bytes of a body of declared length that are still to come
         self._untold = 0  # bytes that the parser has taken and said nothing of
@@ -146,7 +148,7 @@ class Connection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()  # ends the connection KEEP_ALIVE_S later
-        self._since = self.loop.time()
+        self._since = time.monotonic()
         if self.transport.is_closing():
             self._end_after(KEEP_ALIVE_S)  # nobody waits longer for the last bytes to be taken
             return
