@@ -65,6 +65,7 @@ function take(files) {
   URL.revokeObjectURL(photoUrl);
   photoUrl = URL.createObjectURL(photo);
   const more = files.length > 1 ? " One photo at a time: this is the first of them." : "";
+  if (document.activeElement === find("example")) find("choose").focus(); // the link goes
   find("chosen").textContent = `${photo.name || "Pasted picture"}, ${inWords(photo.size)}.${more}`;
   find("draw").textContent = "Draw it again";
   run();
