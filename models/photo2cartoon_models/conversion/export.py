@@ -28,8 +28,9 @@ from photo2cartoon_models.readers.weights_error import WeightsError
 OPSET = 18
 TOLERANCE = 5e-4  # on -1..1: 0.06 grey levels. float32 sums in another order give about 1e-4
 # A network may lose more in float32, and how much depends on the processor: then the file may be
-# this many times as far from float64 as torch's own float32 is.
-MULTIPLE = 4
+# this many times as far from float64 as torch's own float32 is. ONNX Runtime's kernels lose more
+# than torch's: 18 times as much with minivision's network and random weights (4.0e-4, 2.2e-5).
+MULTIPLE = 32
 BATCHES = (1, 3)
 
 Array = NDArray[np.float32]
