@@ -80,7 +80,9 @@ def hand_over(page: Page, event: str, target: str, photo: Path | None) -> None:
 
 def test_it_shows_an_example_and_every_style(page: Page) -> None:
     styles = page.evaluate("[...document.querySelectorAll('.card')].map((card) => card.innerText)")
-    assert styles == ["photo2cartoon-lite", "comic"]
+    assert styles == ["comic", "photo2cartoon-lite"]
+    assert page.text("#licence") == "Licence: Apache-2.0"
+    page.choose("style", "photo2cartoon-lite")
     assert page.text("#licence") == "Licence: Research and demonstration only"
     assert not page.shown("#actions")
 
@@ -114,6 +116,7 @@ def test_a_background_of_any_colour(page: Page) -> None:
 
 
 def test_a_whole_photo_takes_a_style_that_draws_it_and_has_a_slider(page: Page) -> None:
+    page.choose("style", "photo2cartoon-lite")
     page.choose("compose", "whole")
     assert page.evaluate("new FormData(document.querySelector('#options')).get('style')") == "comic"
     assert not page.shown("#sizes")

@@ -113,7 +113,7 @@ def test_the_camera_closes_by_escape(browser: Browser, service: Server) -> None:
     page.wait_for("document.querySelector('#video').videoWidth")
     page.press("Escape")
     page.wait_for("!document.querySelector('#booth').open")
-    assert page.evaluate("document.querySelector('#video').srcObject") is None
+    page.wait_for("document.querySelector('#video').srcObject === null")  # the camera is off
     assert page.evaluate("document.activeElement.id") == "camera"
     page.send("Page.close")
 

@@ -41,7 +41,7 @@ def test_work_that_outlasts_the_grace_is_answered(
     assert response.headers["retry-after"] == "1"
 
 
-@pytest.mark.parametrize("address", ["/livez", "/metrics", "/cartoonize", "/nothing", "/docs"])
+@pytest.mark.parametrize("address", ["/livez", "/metrics", "/cartoonize", "/nothing", "/docs", "/"])
 def test_browsers_are_told_what_not_to_do(client: TestClient, address: str) -> None:
     headers = client.get(address).headers
     assert headers["x-content-type-options"] == "nosniff"
@@ -50,7 +50,7 @@ def test_browsers_are_told_what_not_to_do(client: TestClient, address: str) -> N
     policy = headers["content-security-policy"]
     assert "frame-ancestors 'none'" in policy
     assert "default-src 'none'" in policy
-    assert ("script-src 'self'" in policy) is (address == "/docs")
+    assert ("script-src 'self'" in policy) is (address in ("/docs", "/"))
 
 
 def test_a_bug_is_answered_without_internals(

@@ -65,6 +65,7 @@ function take(files) {
   URL.revokeObjectURL(photoUrl);
   photoUrl = URL.createObjectURL(photo);
   const more = files.length > 1 ? " One photo at a time: this is the first of them." : "";
+  if (document.activeElement === find("example")) find("choose").focus(); // the link goes
   find("chosen").textContent = `${photo.name || "Pasted picture"}, ${inWords(photo.size)}.${more}`;
   find("draw").textContent = "Draw it again";
   run();
@@ -149,7 +150,7 @@ async function showPicture(picture, { compose, background, size }) {
   find("view").classList.toggle("chequered", background === "transparent");
   const [width, height] = picture.size;
   const seconds = (picture.milliseconds / 1000).toFixed(1);
-  const short = size && width < size ? ` The photo has no more than that of the face.` : "";
+  const short = size && width < size ? " The face has no more pixels in this photo." : "";
   find("caption").textContent = `${picture.style}, ${width} × ${height}\u00a0px, ${seconds}\u00a0s.${short}`;
   const link = find("download");
   link.href = picture.url;
