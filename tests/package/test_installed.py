@@ -66,7 +66,7 @@ def test_run_draws_it_too(
 def test_the_models_came_whole(installed: Installed) -> None:
     done = installed.call("python", "-m", "photo2cartoon", "models", "verify")
     assert done.returncode == 0
-    assert done.stdout.count(": ok\n") == 6
+    assert done.stdout.count(": ok\n") == 7
 
 
 def test_the_service_starts_there(installed: Installed) -> None:

@@ -9,7 +9,7 @@ import pytest
 from photo2cartoon_models.manifest import load_manifest
 from tests.places import ROOT
 
-LARGEST = 25_000_000  # bytes; the two generators are 22 MB of it
+LARGEST = 30_000_000  # bytes; the models are 31 MB before they are packed
 
 
 @pytest.fixture(scope="module")
