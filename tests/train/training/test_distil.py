@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from photo2cartoon_models import distil as command
-from photo2cartoon_models.preprocess import composite
+from photo2cartoon_models.cutout import cut_out, firm
 from photo2cartoon_models.teachers.comic import draw
 from photo2cartoon_models.training import pairs as teaching
 from photo2cartoon_models.training.checkpoint import ResumeError
@@ -72,14 +72,15 @@ def test_every_photo_is_drawn_at_both_sizes(pairs: Path) -> None:
 
 
 def test_a_test_photo_is_drawn_as_it_is(data: Path, pairs: Path) -> None:
-    """The student sees the photo, or the photo on white; its goal is the drawing of that."""
+    """The student sees the photo, or the cutout; its goal is the drawing of that, not outlined."""
     path = pairs / "test" / str(SIZES[0]) / "testA0.png"
     seen, drawing = read_pair(path)
     photo = toy.portrait(0, SIZES[0])
     crop = cv2.imread(str(data / "crops" / "testA" / "testA0.png"), cv2.IMREAD_UNCHANGED)
     assert crop is not None
     matte = crop[:, :, 3].astype(np.float32) / np.float32(255)
-    whole, on_white = (photo, draw(photo)), (composite(photo, matte), draw(photo, matte))
+    cut = cut_out(photo, firm(matte, 1.0), 1.0), draw(photo, matte, unit=1.0, outlined=False)
+    whole, on_white = (photo, draw(photo, unit=1.0, outlined=False)), cut
     right = [np.array_equal(seen, a) and np.array_equal(drawing, b) for a, b in (whole, on_white)]
     assert any(right)
 
