@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from photo2cartoon_models import distil as command
-from photo2cartoon_models.cutout import cut_out, firm
+from photo2cartoon_models.cutout import UNITS, cut_out, firm
 from photo2cartoon_models.teachers.comic import draw
 from photo2cartoon_models.training import pairs as teaching
 from photo2cartoon_models.training.checkpoint import ResumeError
@@ -79,8 +79,10 @@ def test_a_test_photo_is_drawn_as_it_is(data: Path, pairs: Path) -> None:
     crop = cv2.imread(str(data / "crops" / "testA" / "testA0.png"), cv2.IMREAD_UNCHANGED)
     assert crop is not None
     matte = crop[:, :, 3].astype(np.float32) / np.float32(255)
-    cut = cut_out(photo, firm(matte, 1.0), 1.0), draw(photo, matte, unit=1.0, outlined=False)
-    whole, on_white = (photo, draw(photo, unit=1.0, outlined=False)), cut
+    unit = SIZES[0] / UNITS
+    cut = cut_out(photo, firm(matte, unit), unit)
+    on_white = cut, draw(photo, matte, unit=unit, outlined=False)
+    whole = photo, draw(photo, unit=unit, outlined=False)
     right = [np.array_equal(seen, a) and np.array_equal(drawing, b) for a, b in (whole, on_white)]
     assert any(right)
 
