@@ -138,7 +138,8 @@ def observed(tmp_path_factory: pytest.TempPathFactory, photo: bytes) -> Iterator
         prometheus.has_fired("dead", {"P2CDead"})
         dead.stop()
         prometheus.has_fired("dead", {"P2CTargetDown"})
-        odd = serve("odd", program=ODD, P2C_THREADS="1", P2C_MAX_BATCH="4")
+        on_onnx_runtime = {"P2C_PROVIDER": "cpu", "P2C_MAX_BATCH": "4"}
+        odd = serve("odd", program=ODD, P2C_THREADS="1", **on_onnx_runtime)
         load(draw_three(odd.url, photo), 1)
         prometheus.has_fired("odd", {"P2CModelFallback", "P2CProviderFallback"})
         keep_starting(prometheus)
