@@ -3,10 +3,12 @@
 python -m benchmarks.styles [--rounds 9] [--style NAME]...
 
 The example photo is enlarged, so that every size can be filled. Styles take turns within a round,
-so that a busy moment meets them all; ratios are to the first style at 256 px.
+so that a busy moment meets them all; ratios are to the first style at 256 px. Memory is what the
+process grew to hold at most when it first drew so, MiB; what came before it is not in it.
 """
 
 import io
+import resource
 from pathlib import Path
 from typing import Annotated
 
@@ -42,10 +44,13 @@ def main(
     able = (name for name, drawer in pipeline.styles.drawers.items() if drawer.model.takes_any_size)
     cases += [Options(style=name, compose=WHOLE) for name in able]
     least: list[dict[str, float]] = [{} for _ in cases]
+    grown: list[int] = []
     for _ in range(rounds):
         for case, known in zip(cases, least, strict=True):
-            ticket = Ticket()
+            ticket, before = Ticket(), peak_mib()
             pipeline.draw(photo, case, ticket)
+            if len(grown) < len(cases):
+                grown.append(peak_mib() - before)
             found = {
                 "generate": ticket.seconds[Stage.GENERATE],
                 "compose": ticket.seconds[Stage.COMPOSE],
@@ -53,7 +58,12 @@ def main(
             }
             for stage, seconds in found.items():
                 known[stage] = min(known.get(stage, seconds), seconds)
-    report(cases, least)
+    report(cases, least, grown)
+
+
+def peak_mib() -> int:
+    """The most memory that the process has held so far, MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
 def enlarged(photo: bytes) -> bytes:
@@ -65,15 +75,15 @@ def enlarged(photo: bytes) -> bytes:
         return buffer.getvalue()
 
 
-def report(cases: list[Options], least: list[dict[str, float]]) -> None:
+def report(cases: list[Options], least: list[dict[str, float]], grown: list[int]) -> None:
     """Print the table."""
-    table = Table("style", "size", "generator ms", "ratio", "compose ms", "decode to drawing ms")
+    table = Table("style", "size", "generator ms", "ratio", "compose ms", "photo ms", "MiB")
     first = least[0]["generate"]
-    for case, known in zip(cases, least, strict=True):
+    for case, known, more in zip(cases, least, grown, strict=True):
         size = WHOLE if case.compose == WHOLE else str(case.size)
         ratio = f"{known['generate'] / first:.2f}"
         times = [f"{known[stage] * 1000:.1f}" for stage in ("generate", "compose", "all")]
-        table.add_row(str(case.style), size, times[0], ratio, *times[1:])
+        table.add_row(str(case.style), size, times[0], ratio, *times[1:], str(more))
     Console().print(table)
 
 

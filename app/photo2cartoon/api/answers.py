@@ -83,10 +83,16 @@ def picture_response(picture: bytes, options: Options, etag: str) -> Response:
     The headers say in which style it is drawn, and how large it is: not always what was asked for.
     """
     media_type = MEDIA_TYPES[options.file_format]
-    with Image.open(io.BytesIO(picture)) as header:
-        size = "x".join(map(str, header.size))
-    headers = {**PRIVATE, "ETag": etag, "X-Style": options.style or "", "X-Picture-Size": size}
+    width, height = picture_size(picture)
+    headers = {"X-Style": options.style or "", "X-Picture-Size": f"{width}x{height}"}
+    headers |= {**PRIVATE, "ETag": etag}
     return Response(picture, media_type=media_type, headers=headers)
+
+
+def picture_size(picture: bytes) -> tuple[int, int]:
+    """Return width and height of an encoded picture, px, as its header has them."""
+    with Image.open(io.BytesIO(picture)) as header:
+        return header.size
 
 
 def problem_response(problem: Problem, request_id: str, **more: str) -> Response:

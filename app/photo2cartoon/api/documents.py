@@ -5,12 +5,11 @@ import io
 import zipfile
 from dataclasses import asdict
 
-from PIL import Image
 from starlette.requests import Request
 from starlette.responses import Response
 
 from photo2cartoon.api.accept import best_match
-from photo2cartoon.api.answers import PRIVATE, negotiate, settle_format
+from photo2cartoon.api.answers import PRIVATE, negotiate, picture_size, settle_format
 from photo2cartoon.api.schemas import Cartoon, FaceQuality, FoundFace, Landmarks, Picture, Size
 from photo2cartoon.ground.errors import NotAcceptable
 from photo2cartoon.ground.formats import MEDIA_TYPES, SUFFIXES
@@ -89,12 +88,10 @@ def document_response(
     media_type = MEDIA_TYPES[options.file_format]
     pictures = []
     for data, name, faces in zip(files, names, shown, strict=True):
-        size = _size(data)
+        width, height = picture_size(data)
         where = {"file": name} if kind == ZIP else {"image": data_url(data, media_type)}
         pictures.append(
-            Picture(
-                faces=faces, media_type=media_type, width=size.width, height=size.height, **where
-            )
+            Picture(faces=faces, media_type=media_type, width=width, height=height, **where)
         )
     document = Cartoon(
         request_id=request_id,
@@ -122,11 +119,6 @@ def _face(index: int, face: SeenFace) -> FoundFace:
         drawn=face.drawn,
         quality=FaceQuality(**asdict(face.quality)) if face.quality else None,
     )
-
-
-def _size(picture: bytes) -> Size:
-    with Image.open(io.BytesIO(picture)) as header:
-        return Size(width=header.width, height=header.height)
 
 
 def data_url(data: bytes, media_type: str) -> str:

@@ -1,5 +1,6 @@
 """What this process may use of its machine, and who listens on a port of it."""
 
+import ctypes
 import json
 import math
 import os
@@ -25,6 +26,13 @@ def available_cores(quota_file: Path = CGROUP_QUOTA) -> int:
         return max(1, min(cores, math.ceil(int(quota) / int(period))))
     except (OSError, ValueError):  # no cgroup v2, or quota "max"
         return cores
+
+
+def give_back_memory() -> None:
+    """Give memory that is free within the process back to the machine, where glibc manages it."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if trim:
+        trim(0)
 
 
 def total_memory() -> int:

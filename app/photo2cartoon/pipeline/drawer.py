@@ -6,6 +6,7 @@ GPU: a pixel crosses the bus as bytes, and only once in each direction.
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from threading import Lock
 from typing import Protocol
@@ -21,7 +22,7 @@ from photo2cartoon.pipeline.colours import recolour
 from photo2cartoon.pipeline.enlarge import enlarge
 from photo2cartoon.pipeline.faces.detector import Face
 from photo2cartoon.pipeline.matte import fade_out, predict_matte
-from photo2cartoon.runtime.network import Network
+from photo2cartoon.runtime.network import Network, is_large
 from photo2cartoon_models.cutout import UNITS, cover, cut_out, firm, ink, outline
 from photo2cartoon_models.manifest import Colours, Model
 from photo2cartoon_models.preprocess import composite, to_image, to_tensor
@@ -29,6 +30,7 @@ from photo2cartoon_models.preprocess import composite, to_image, to_tensor
 STRIDE = 16  # px: the sides that a generator of any size takes are multiples of it
 FLAT = 2 / 127.5  # two grey levels: a drawing spans more
 TRIES = 2
+ONE_LARGE = Lock()  # large pictures take hundreds of megabytes each: one of them at a time
 
 Image = NDArray[np.uint8]
 
@@ -118,7 +120,6 @@ class StagedDrawer:
         self.model = generator.model
         self.networks: Sequence[Network] = (matte, generator)
         self.unusable = 0
-        self._one_whole_photo = Lock()  # they take hundreds of megabytes each
 
     def matte(self, image: Image, cut: Cut, ticket: Ticket) -> NDArray[np.float32]:
         """See `Drawer`."""
@@ -136,7 +137,8 @@ class StagedDrawer:
             seen = self._fit(composite(cut.crop.pixels, matte))
         output = self._generate(to_tensor(seen), ticket)
         with ticket.stage(Stage.COMPOSE):
-            return finish_drawing(to_image(output), cut, matte, colours or self.model.colours)
+            cartoon = finish_cartoon(to_image(output), cut, matte, colours or self.model.colours)
+            return Drawing(cartoon, fade_out(matte, cut.crop))
 
     def _fit(self, seen: Image) -> Image:
         """Resize what the generator sees to its own size, if it has one."""
@@ -156,24 +158,23 @@ class StagedDrawer:
             seen = self._fit(cut_out(cut.crop.pixels, person, unit))
         output = self._generate(to_tensor(seen), ticket)
         with ticket.stage(Stage.COMPOSE):
-            painted = finish_drawing(to_image(output), cut, person, colours or self.model.colours)
-            lines = outline(person, unit)
-            levels = ink(np.asarray(painted.cartoon, np.float32) / np.float32(255), lines)
-            return Drawing(levels * np.float32(255), fade_out(cover(person), cut.crop))
+            painted = finish_cartoon(to_image(output), cut, person, colours or self.model.colours)
+            inked = ink(painted / np.float32(255), outline(person, unit)) * np.float32(255)
+            return Drawing(inked, fade_out(cover(person), cut.crop))
 
     def draw_whole(self, image: Image, ticket: Ticket) -> Image:
         """See `Drawer`."""
         height, width = image.shape[:2]
         padding = (0, -height % STRIDE, 0, -width % STRIDE)
         padded = cv2.copyMakeBorder(image, *padding, cv2.BORDER_REFLECT)
-        with self._one_whole_photo:
-            output = self._generate(to_tensor(np.asarray(padded, np.uint8)), ticket)
+        output = self._generate(to_tensor(np.asarray(padded, np.uint8)), ticket)
         with ticket.stage(Stage.COMPOSE):
             return np.asarray(to_image(output).round()[:height, :width], np.uint8)
 
     def _generate(self, tensor: NDArray[np.float32], ticket: Ticket) -> NDArray[np.float32]:
         """Run the generator on one tensor `(3, H, W)`; the same shape comes back."""
-        with ticket.stage(Stage.GENERATE):
+        alone = ONE_LARGE if is_large(tensor[None]) else nullcontext()
+        with ticket.stage(Stage.GENERATE), alone:
             for _ in range(TRIES):
                 (outputs,) = self.generator.run(tensor[None], ticket)
                 output: NDArray[np.float32] = outputs[0]
@@ -200,7 +201,9 @@ class FusedDrawer:
     ) -> NDArray[np.float32]:
         """See `Drawer`. The cartoon is drawn as well, which costs a GPU little."""
         with ticket.stage(Stage.GENERATE):
-            return self._run(self._fit(image, cut), ticket)[2]
+            matte = self._run(self._fit(image, cut), ticket)[2]
+        with ticket.stage(Stage.COMPOSE):
+            return _resize_matte(matte, len(cut.crop.pixels))
 
     def draw(
         self,
@@ -214,12 +217,12 @@ class FusedDrawer:
         with ticket.stage(Stage.GENERATE):
             drawn, recoloured, matte = self._run(self._fit(image, cut), ticket)
         with ticket.stage(Stage.COMPOSE):
-            size = len(cut.crop.pixels)
-            if size == len(drawn):
+            if len(cut.crop.pixels) == len(drawn):
                 cartoon = recoloured if colours == "photo" else drawn
                 return Drawing(cartoon, fade_out(matte, cut.crop))
-            matte = np.asarray(cv2.resize(matte, (size, size), interpolation=cv2.INTER_LINEAR))
-            return finish_drawing(drawn.astype(np.float32), cut, matte, colours)
+            matte = _resize_matte(matte, len(cut.crop.pixels))
+            enlarged = finish_cartoon(drawn.astype(np.float32), cut, matte, colours)
+            return Drawing(enlarged, fade_out(matte, cut.crop))
 
     def draw_whole(self, image: Image, ticket: Ticket) -> Image:
         """Never called: the graph takes squares of one size."""
@@ -243,9 +246,16 @@ class FusedDrawer:
         raise UnusableOutput
 
 
-def finish_drawing(
+def _resize_matte(matte: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    """Return a matte `(N, N)` at `size` px."""
+    if len(matte) == size:
+        return matte
+    return np.asarray(cv2.resize(matte, (size, size), interpolation=cv2.INTER_LINEAR))
+
+
+def finish_cartoon(
     cartoon: NDArray[np.float32], cut: Cut, matte: NDArray[np.float32], colours: Colours
-) -> Drawing:
+) -> NDArray[np.float32]:
     """Bring what a generator drew to the size of its cut, and to the photo's colours if asked.
 
     Args:
@@ -253,9 +263,12 @@ def finish_drawing(
         cut: the face, at the size of the answer.
         matte: `(S, S)` float32, 0..1, of the cut's size.
         colours: the photo's, or as drawn.
+
+    Returns:
+        `(S, S, 3)` float32 RGB, 0..255.
     """
     if len(cartoon) != len(matte):
         cartoon = enlarge(cartoon, len(matte))
     if colours == "photo":
         cartoon = recolour(cut.crop.pixels, cartoon, matte)
-    return Drawing(cartoon, fade_out(matte, cut.crop))
+    return cartoon

@@ -22,6 +22,9 @@ Array = NDArray[Any]
 OPENVINO_ROLES: tuple[Role, ...] = ("landmarks", "generator")
 
 
+LARGE = 512 * 512  # px of one picture; memory that a larger one takes is given back
+
+
 class Network(Protocol):
     """A model that runs: alone (`LoadedNetwork`), or shared by many threads (`runtime.batcher`)."""
 
@@ -132,7 +135,13 @@ class OnnxNetwork(LoadedNetwork):
         super().__init__(model, model.precision)
         content = model.read_verified() if content is None else content
         name = f"{model.name}-{model.sha256[:12]}"
-        self._session = open_session(content, name, device, _shapes(model, largest), loose=loose)
+        frugal = model.role == "generator" and model.takes_any_size
+        self._session = open_session(
+            content, name, device, _shapes(model, largest), loose=loose, frugal=frugal
+        )
+        self._after_large = onnxruntime.RunOptions()
+        if not device.on_gpu:
+            self._after_large.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         check_contract(model.name, model.inputs, _describe(self._session.get_inputs()))
         check_contract(model.name, model.outputs, _describe(self._session.get_outputs()))
         self._output_names = [tensor.name for tensor in model.outputs]
@@ -150,8 +159,14 @@ class OnnxNetwork(LoadedNetwork):
     ) -> list[Array]:
         """See `LoadedNetwork`."""
         feed = {self.model.inputs[0].name: batch}
-        outputs: list[Array] = self._session.run(self._output_names, feed)
+        options = self._after_large if is_large(batch) else None
+        outputs: list[Array] = self._session.run(self._output_names, feed, options)
         return outputs
+
+
+def is_large(batch: Array) -> bool:
+    """Tell whether the pictures of a batch `(N, ...)` have more than `LARGE` pixels."""
+    return batch.ndim == 4 and batch[0].size > 3 * LARGE
 
 
 def open_network(model: Model, device: Device = CPU, largest: int = 1) -> LoadedNetwork:

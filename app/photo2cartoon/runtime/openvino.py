@@ -5,17 +5,19 @@ times as fast (docs/benchmarks.md). It is used directly, because the package `on
 overwrites the files of `onnxruntime`.
 """
 
+from contextlib import suppress
 from functools import cache
-from queue import LifoQueue
+from queue import Empty, LifoQueue
 from threading import Lock
 from typing import Any
 
 import openvino
 
+from photo2cartoon.ground.machine import give_back_memory
 from photo2cartoon.ground.ticket import Ticket
 from photo2cartoon.runtime.checks import EXECUTION_PROVIDERS, Finding, StartRefused
 from photo2cartoon.runtime.device import Device
-from photo2cartoon.runtime.network import Array, LoadedNetwork, Tensor, check_contract
+from photo2cartoon.runtime.network import Array, LoadedNetwork, Tensor, check_contract, is_large
 from photo2cartoon_models.manifest import Model
 
 NAME = EXECUTION_PROVIDERS["openvino"]
@@ -63,7 +65,12 @@ class OpenVinoNetwork(LoadedNetwork):
         ticket: Ticket | None = None,  # noqa: ARG002 - nothing waits here
     ) -> list[Array]:
         """See `LoadedNetwork`."""
-        return self._graph(batch.shape).run(batch)
+        graph = self._graph(batch.shape)
+        try:
+            return graph.run(batch)
+        finally:
+            if is_large(batch):
+                graph.release()
 
     def _graph(self, shape: Shape) -> "_Compiled":
         """Return the graph for inputs of `shape`, compiled when the first of them comes."""
@@ -110,6 +117,7 @@ class _Compiled:
         got = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
         if got != HINTS[precision]:
             raise _refusal(model, f"it would compute in {got}, not in {precision}")
+        self._compiled, self._streams, self._releasing = compiled, streams, Lock()
         self.nodes = len(compiled.get_runtime_model().get_ops())
         self._ports = [compiled.output(contract.name) for contract in model.outputs]
         self._idle: LifoQueue[openvino.InferRequest] = LifoQueue()
@@ -123,6 +131,19 @@ class _Compiled:
             return [answers[port].copy() for port in self._ports]
         finally:
             self._idle.put(request)
+
+    def release(self) -> None:
+        """Give back the memory of the last runs, unless another one is under way."""
+        with self._releasing:
+            mine: list[openvino.InferRequest] = []
+            with suppress(Empty):
+                while len(mine) < self._streams:
+                    mine.append(self._idle.get_nowait())
+            if len(mine) == self._streams:
+                self._compiled.release_memory()
+                give_back_memory()
+            for request in mine:
+                self._idle.put(request)
 
 
 def _fixed_shapes(model: Model) -> list[Shape]:

@@ -38,6 +38,7 @@ def open_session(
     shapes: Shapes | None = None,
     *,
     loose: bool = False,
+    frugal: bool = False,
 ) -> onnxruntime.InferenceSession:
     """Load a model on `device`.
 
@@ -48,6 +49,7 @@ def open_session(
         shapes: its input's sizes, for TensorRT.
         loose: whether the file states output shapes that hold at one input size only, as SCRFD's
             do; ONNX Runtime would warn about each of them at every run.
+        frugal: whether it meets pictures so large that their buffers have to be used again.
 
     Raises:
         StartRefused: the model, or some of its arithmetic, would not run there.
@@ -59,7 +61,7 @@ def open_session(
     providers = device.providers(name, shapes)
     try:
         session = onnxruntime.InferenceSession(
-            content, _options(device, loose), providers=providers, enable_fallback=0
+            content, _options(device, loose, frugal), providers=providers, enable_fallback=0
         )
     except Exception as error:
         reason = str(error).strip().partition("\n")[0]
@@ -118,7 +120,7 @@ def _make_engine_folder(name: str, device: Device) -> None:
         raise _refusal(name, f"cannot make the folder {folder}: {error.strerror}") from error
 
 
-def _options(device: Device, loose: bool) -> onnxruntime.SessionOptions:
+def _options(device: Device, loose: bool, frugal: bool) -> onnxruntime.SessionOptions:
     """Return options with one thread per run: many photos run side by side on the same cores.
 
     Threads inside a run would only compete for the cores, and ONNX Runtime does not see a
@@ -132,7 +134,7 @@ def _options(device: Device, loose: bool) -> onnxruntime.SessionOptions:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # Planned reuse of buffers moves activations to colder memory. Without it, the generators run
     # 1.07 to 1.12 times as fast on a CPU and take less memory (docs/benchmarks.md).
-    options.enable_mem_reuse = device.on_gpu
+    options.enable_mem_reuse = device.on_gpu or frugal
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     return options
 

@@ -88,6 +88,22 @@ def test_the_fused_graph_colours_as_the_stages_do(
     assert off.max() < 4
 
 
+@pytest.mark.parametrize("size", [128, 512])
+def test_other_sizes_are_drawn_as_the_stages_draw_them(
+    pipeline: Pipeline, fused: BoundNetwork, photo: bytes, size: int
+) -> None:
+    image, (cut,) = pipeline.find(photo, Options(), Ticket(), size)
+    staged, whole = pipeline.styles.drawer(Options()), FusedDrawer(fused, MANIFEST[LITE])
+    mattes = [drawer.matte(image, cut, Ticket()) for drawer in (staged, whole)]
+    assert [matte.shape for matte in mattes] == [(size, size)] * 2
+    assert np.abs(mattes[0] - mattes[1]).mean() < 0.01
+    drawings = [drawer.draw(image, cut, Ticket()) for drawer in (staged, whole)]
+    assert [drawing.cartoon.shape for drawing in drawings] == [(size, size, 3)] * 2
+    seen = drawings[0].matte > 0.9
+    off = np.abs(drawings[0].cartoon - drawings[1].cartoon.astype(float))[seen]
+    assert off.mean() < 4  # the squares are not shrunk in the same place
+
+
 @pytest.mark.parametrize(
     "options",
     [

@@ -144,6 +144,31 @@ def test_a_transparent_comic_is_opaque_inside_its_outline(pipeline: Pipeline, ph
     assert 0.2 < (alpha == 255).mean() < 0.8
 
 
+@pytest.mark.parametrize(
+    "colour", [(40, 170, 60), (220, 200, 50), (130, 50, 160), (40, 70, 190), (190, 40, 40)]
+)
+def test_a_comic_leaves_clothes_their_hue(
+    pipeline: Pipeline, photo: bytes, colour: tuple[int, int, int]
+) -> None:
+    """The astronaut's orange suit in other colours."""
+    rgb = np.asarray(Image.open(io.BytesIO(photo)).convert("RGB"))
+    hue, saturation, _ = cv2.split(cv2.cvtColor(rgb, cv2.COLOR_RGB2HSV))
+    suit = (hue < 20) & (saturation > 90) & (np.arange(512)[:, None] > 250)
+    shade = 0.75 + 0.5 * cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)[:, :, None] / 255
+    dyed = np.where(suit[:, :, None], (np.array(colour) * shade).clip(0, 255), rgb)
+    buffer = io.BytesIO()
+    Image.fromarray(dyed.astype(np.uint8)).save(buffer, "PNG")
+    drawn = draw(pipeline, buffer.getvalue(), style="comic", compose="whole")
+    inside = cv2.erode(suit.astype(np.uint8), np.ones((9, 9))) > 0
+    (a, b), (own_a, own_b) = (
+        cv2.cvtColor(picture.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)[inside][:, 1:].mean(0)
+        for picture in (drawn, dyed)
+    )
+    angle = np.degrees(np.arctan2(b, a) - np.arctan2(own_b, own_a))
+    assert abs((angle + 180) % 360 - 180) < 15
+    assert np.hypot(a, b) > 0.7 * np.hypot(own_a, own_b)
+
+
 @pytest.mark.parametrize("size", [(512, 512), (513, 301), (33, 700), (8, 8)])
 def test_a_whole_photo_is_drawn_at_its_own_size(
     pipeline: Pipeline, photo: bytes, size: tuple[int, int]

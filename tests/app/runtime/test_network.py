@@ -59,10 +59,10 @@ def test_tensorrt_computes_in_the_precision_of_the_entry(
     asked: list[dict[str, str]] = []
 
     def open_on_cpu(
-        content: bytes, name: str, device: Device, shapes: Shapes, *, loose: bool
+        content: bytes, name: str, device: Device, shapes: Shapes, **how: bool
     ) -> onnxruntime.InferenceSession:
         asked.append(device.providers(name, shapes)[0][1])
-        return open_session(content, name, CPU, shapes, loose=loose)
+        return open_session(content, name, CPU, shapes, **how)
 
     monkeypatch.setattr(network_module, "open_session", open_on_cpu)
     model = replace(load_manifest()["face_mesh"], precision=precision)
