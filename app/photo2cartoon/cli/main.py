@@ -13,6 +13,7 @@ from photo2cartoon.cli.doctor import main as examine_and_show
 from photo2cartoon.cli.photos import bulk, run
 from photo2cartoon.cli.terminal import out, read_settings, told_in_one_line
 from photo2cartoon.cli.training import convert, evaluate, prepare_data, train
+from photo2cartoon.cli.watch import watch
 from photo2cartoon.ground.settings import LogLevel, Provider, Settings, variable
 
 commands = typer.Typer(
@@ -83,6 +84,7 @@ def doctor() -> None:
 
 commands.command()(run)
 commands.command()(bulk)
+commands.command()(watch)
 commands.command("prepare-data")(prepare_data)
 commands.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
