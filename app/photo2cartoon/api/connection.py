@@ -293,12 +293,8 @@ class Connection(HttpToolsProtocol):
 
     def _write_problem(self, problem: Problem, request_id: str) -> None:
         response = problem_response(problem, request_id)
-        headers = [
-            *self.server_state.default_headers,
-            *response.raw_headers,
-            (b"x-request-id", request_id.encode()),
-            (b"connection", b"close"),
-        ]
+        response.headers.update({"X-Request-ID": request_id, "Connection": "close"})
+        headers = [*self.server_state.default_headers, *response.raw_headers]
         lines = b"".join(b"%s: %s\r\n" % header for header in headers)
         body = bytes(response.body)
         self.transport.write(STATUS_LINE[response.status_code] + lines + b"\r\n" + body)

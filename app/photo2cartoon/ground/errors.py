@@ -128,6 +128,10 @@ class UploadTimeout(Problem):
     title = "Upload took too long"
     default_detail = "The request body did not arrive within the time that this service allows."
 
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Connection": "close"}
+
 
 class BodyTooLarge(Problem):
     status = 413

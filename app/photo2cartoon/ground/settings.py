@@ -102,6 +102,11 @@ class Settings(BaseSettings):
     upload_timeout_s: float = Field(
         60, gt=0, description="How long a body may take to arrive, s; longer is ended with 408."
     )
+    min_upload_rate: int = Field(
+        4_000,
+        ge=0,
+        description="Least rate of a body after its first 10 s, bytes/s; slower is 408; 0: any.",
+    )
     max_pixels: int = Field(
         50_000_000,
         ge=1_000,
