@@ -210,7 +210,7 @@ class InvalidOption(Problem):
 class TooManyAtOnce(Problem):
     status = 429
     code = "too_many_at_once"
-    title = "Too many requests at once"
+    title = "Too much at once"
     default_detail = "As many requests with this API key are under way as it may have at once."
 
 

@@ -99,6 +99,11 @@ class Settings(BaseSettings):
     max_connections: int = Field(
         1_000, ge=1, description="Most connections; one more ends an idle one, else it is 503."
     )
+    max_connections_per_peer: int = Field(
+        0,
+        ge=0,
+        description="Most connections of one address, or IPv6 /64; more are 429; 0: any number.",
+    )
     upload_timeout_s: float = Field(
         60, gt=0, description="How long a body may take to arrive, s; longer is ended with 408."
     )
