@@ -18,6 +18,7 @@ from photo2cartoon.api.connection import KEEP_ALIVE_S, Connection
 from photo2cartoon.engine.engine import Engine
 from photo2cartoon.ground.errors import Draining
 from photo2cartoon.ground.settings import Settings
+from photo2cartoon.ground.time_limit import start_limit
 from photo2cartoon.pipeline.opening import open_pipeline
 from photo2cartoon.runtime.checks import Finding, StartRefused
 from photo2cartoon.telemetry.logs import capture_native_stderr, configure_logs
@@ -38,7 +39,8 @@ def serve(settings: Settings) -> None:
     capture_native_stderr()
     configure_logs(settings.log_level)
     _check_address(settings.host, settings.port)
-    pipeline = open_pipeline(settings)  # here, where its errors can be told in one line
+    with start_limit(settings):
+        pipeline = open_pipeline(settings)  # here, where its errors can be told in one line
     app = create_app(settings, lambda _: pipeline)
     config = uvicorn.Config(
         app,

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from photo2cartoon.ground.settings import Settings, explain
+from photo2cartoon.ground.time_limit import start_limit
 from photo2cartoon.pipeline.opening import open_pipeline
 from photo2cartoon.pipeline.pipeline import Pipeline
 from photo2cartoon.runtime.checks import StartRefused
@@ -32,7 +33,7 @@ def count_up() -> Progress:
 
 def load_pipeline(settings: Settings) -> Pipeline:
     """Open the pipeline, or say why it cannot be opened and exit with 2."""
-    with told_in_one_line():
+    with told_in_one_line(), start_limit(settings):
         return open_pipeline(settings)
 
 

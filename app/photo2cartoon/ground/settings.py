@@ -138,6 +138,11 @@ class Settings(BaseSettings):
     insightface_pack: Path | None = Field(
         None, description="Folder of InsightFace's model files, for that detector."
     )
+    start_timeout_s: float = Field(
+        600,
+        ge=0,
+        description="How long models may take to load and to answer once, s; 0: any time.",
+    )
     root_path: str = Field(
         "",
         pattern=r"^(/[A-Za-z0-9._~-]+)*$",
