@@ -143,6 +143,9 @@ class Settings(BaseSettings):
         ge=0,
         description="How long models may take to load and to answer once, s; 0: any time.",
     )
+    self_test_s: float = Field(
+        300, ge=0, description="How often an idle service tests its models again, s; 0: never."
+    )
     root_path: str = Field(
         "",
         pattern=r"^(/[A-Za-z0-9._~-]+)*$",
