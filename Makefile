@@ -13,9 +13,10 @@ TORCH ?= torch==2.13.0
 # One process a core, at most four: each loads the models. A process without work takes over another's tests.
 PARALLEL := -n auto --maxprocesses=4 --dist=worksteal
 COVER :=
+SBOM := out/sbom
 MONITORING := k8s/components/monitoring
 
-.PHONY: install install-train check format serve test test-package test-train test-ops test-image docs rules verify-models lock clean
+.PHONY: install install-train check format serve test test-package test-train test-ops test-image docs rules verify-models lock sbom clean
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -123,6 +124,13 @@ lock:
 		| awk '/^[^ ]/ { keep = /^insightface==/ } keep' > requirements/insightface.txt
 	$(LOCK) --no-header --no-annotate --output-file=- requirements/openvino.in \
 		| awk '/^[^ ]/ { keep = /^openvino==/ } keep' > requirements/openvino.txt
+
+# Bills of materials, CycloneDX 1.6: what each image and the training environment are made of.
+sbom:
+	mkdir -p $(SBOM)
+	$(PYTHON) requirements/sbom.py $(SERVE_LOCKS) $(SERVE_NO_DEPS) > $(SBOM)/cpu.cdx.json
+	$(PYTHON) requirements/sbom.py requirements/build.txt requirements/gpu.txt $(NO_DEPS) > $(SBOM)/gpu.cdx.json
+	$(PYTHON) requirements/sbom.py $(TRAIN_LOCKS) > $(SBOM)/train.cdx.json
 
 clean:
 	rm -rf $(VENV) site .cache .mypy_cache .ruff_cache .pytest_cache *.egg-info

@@ -79,9 +79,12 @@ async def live(engine: EngineDep) -> JSONResponse:
 @router.get("/readyz", **READY)
 async def ready(engine: EngineDep) -> JSONResponse:
     """Answer that every model is verified, loaded and warm, and how long a photo would wait."""
-    status = "draining" if engine.draining else "ready" if engine.alive else "dead"
+    failing = engine.pipeline.failing
+    working = "failing" if failing else "ready"
+    status = "draining" if engine.draining else working if engine.alive else "dead"
     state = {
         "status": status,
+        "failing": failing,
         "predicted_wait_ms": round(engine.lanes.predicted_wait_s * 1000),
         "waiting": engine.lanes.waiting,
         "running": engine.lanes.running,

@@ -109,8 +109,18 @@ class Settings(BaseSettings):
     max_connections: int = Field(
         1_000, ge=1, description="Most connections; one more ends an idle one, else it is 503."
     )
+    max_connections_per_peer: int = Field(
+        0,
+        ge=0,
+        description="Most connections of one address, or IPv6 /64; more are 429; 0: any number.",
+    )
     upload_timeout_s: float = Field(
         60, gt=0, description="How long a body may take to arrive, s; longer is ended with 408."
+    )
+    min_upload_rate: int = Field(
+        4_000,
+        ge=0,
+        description="Least rate of a body after its first 10 s, bytes/s; slower is 408; 0: any.",
     )
     max_pixels: int = Field(
         50_000_000,
@@ -137,6 +147,14 @@ class Settings(BaseSettings):
     )
     insightface_pack: Path | None = Field(
         None, description="Folder of InsightFace's model files, for that detector."
+    )
+    start_timeout_s: float = Field(
+        600,
+        ge=0,
+        description="How long models may take to load and to answer once, s; 0: any time.",
+    )
+    self_test_s: float = Field(
+        300, ge=0, description="How often an idle service tests its models again, s; 0: never."
     )
     root_path: str = Field(
         "",
