@@ -121,7 +121,7 @@ def decode_photo(data: bytes, max_pixels: int, min_long_side: int | None = None)
         UndecodableImage: it is damaged or incomplete, or made to keep a decoder busy.
     """
     format_name = sniff_format(data)
-    check_header(data, format_name, max_pixels)
+    max_pixels = check_header(data, format_name, max_pixels)  # no decoder finds more
     colours: dict[str, Any] = {}
     if format_name == "PNG":
         stripped = strip_png(data)
