@@ -24,7 +24,7 @@ log = logging.getLogger("photo2cartoon.engine.engine")
 
 HASHED_AT_ONCE = 1_000_000  # bytes; hashing takes 1 ms per 2 MB, so more would hold up others
 
-READ_AT_ONCE = (b"\xff\xd8", b"\x89PNG", b"RIFF")  # files whose headers take microseconds
+READ_AT_ONCE = (b"\xff\xd8", b"\x89PNG", b"RIFF")  # files that tell their size in microseconds
 MARGIN = 0.9  # of the limit: allocators, and what the kernel counts besides, take a little
 
 
@@ -159,7 +159,7 @@ class Engine:
         """Return the most memory that drawing `photo` takes, bytes.
 
         Raises:
-            Problem: of the photo's header.
+            Problem: the file says that it is none that is drawn.
         """
         if len(photo) <= HASHED_AT_ONCE and photo.startswith(READ_AT_ONCE):
             return weigh(photo, options, self.pipeline.max_pixels)

@@ -218,7 +218,7 @@ class Lanes:
 
         Args:
             work: what to run.
-            ticket: the request's.
+            ticket: the deadline, and where times are written.
             weight: most memory that the job takes, bytes.
 
         Raises:
