@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from photo2cartoon.ground.config_file import VARIABLE, read_config_file
-from photo2cartoon.ground.numbers import read_number
+from photo2cartoon.ground.numbers import read_bytes, read_number
 
 PREFIX = "P2C_"
 LIKENESS = 0.75  # of 1: from here on a name is taken for a misspelling of a setting's
@@ -105,6 +105,10 @@ class Settings(BaseSettings):
     )
     max_buffered_bytes: int = Field(
         256_000_000, ge=1_000, description="Most bytes of all bodies at hand; more are refused."
+    )
+    memory_budget: Annotated[int, BeforeValidator(read_bytes), Field(ge=1)] | None = Field(
+        None,
+        description="Memory for photos that are drawn, bytes or 900Mi; else by the cgroup's limit.",
     )
     max_connections: int = Field(
         1_000, ge=1, description="Most connections; one more ends an idle one, else it is 503."
