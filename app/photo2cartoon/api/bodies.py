@@ -19,7 +19,6 @@ from photo2cartoon.ground.errors import (
     PhotoMissing,
     UnsupportedCoding,
     UnsupportedFormat,
-    UploadTimeout,
 )
 from photo2cartoon.ground.options import Options, parse_options
 
@@ -36,24 +35,10 @@ def media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def body_size(request: Request, limit: int) -> int:
-    """Return how much memory the body may take, bytes: its declared length, else `limit`."""
+def declared_size(request: Request) -> int:
+    """Return the body's length as its head declares it, bytes; 0 where it declares none."""
     declared = request.headers.get("content-length", "")
-    return int(declared) if LENGTH.fullmatch(declared) else limit
-
-
-@asynccontextmanager
-async def upload_limit(seconds: float) -> AsyncIterator[None]:
-    """Inside, a body is read, within `seconds`.
-
-    Raises:
-        UploadTimeout: reading took longer.
-    """
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except TimeoutError as error:
-        raise UploadTimeout from error
+    return int(declared) if LENGTH.fullmatch(declared) else 0
 
 
 async def read_photo(request: Request, max_bytes: int) -> tuple[bytes, Fields]:

@@ -129,6 +129,10 @@ class UploadTimeout(Problem):
     title = "Upload took too long"
     default_detail = "The request body did not arrive within the time that this service allows."
 
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Connection": "close"}
+
 
 class BodyTooLarge(Problem):
     status = 413
@@ -217,7 +221,7 @@ class InvalidOption(Problem):
 class TooManyAtOnce(Problem):
     status = 429
     code = "too_many_at_once"
-    title = "Too many requests at once"
+    title = "Too much at once"
     default_detail = "As many requests with this API key are under way as it may have at once."
 
 

@@ -90,6 +90,20 @@ def test_wrong_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ("settings", "P2C_PORT=0, P2C_THREADS=4000") in examine().rows
 
 
+def test_settings_of_a_file_and_variables_that_are_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(f'max_queue = 3\napi_keys = "shop:{"0" * 64}"\n')
+    monkeypatch.setenv("P2C_CONFIG", str(file))
+    monkeypatch.setenv("P2C_URL", "mine")
+    rows = dict(examine().rows)
+    assert rows["settings"] == f"P2C_PORT=0, {file}: max_queue=3, {file}: api_keys=shop:***"
+    assert rows["not settings"] == "P2C_URL: ignored"
+    file.write_text("max_queue = ")
+    assert f"{file}: this is no TOML" in found()
+
+
 def test_a_model_that_changed_and_one_that_is_missing(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
