@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from photo2cartoon.ground.config_file import VARIABLE
 from photo2cartoon.ground.settings import Settings
 from tests.places import PHOTO, ROOT
 from tests.server import Server
@@ -122,7 +123,7 @@ def test_prose_has_lines_of_at_most_120_characters(page: Path) -> None:
 
 def test_settings_named_elsewhere_exist() -> None:
     names = r"P2C_[A-Z0-9_]+"
-    known = {f"P2C_{name.upper()}" for name in Settings.model_fields} | {"P2C_URL"}
+    known = {f"P2C_{name.upper()}" for name in Settings.model_fields} | {"P2C_URL", VARIABLE}
     for folder in ("docker", "k8s", "docs", "examples"):
         for path in (ROOT / folder).rglob("*.*"):
             if path.suffix not in (".png", ".jpg"):

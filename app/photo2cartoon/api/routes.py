@@ -57,8 +57,9 @@ async def cartoonize(request: Request, engine: EngineDep, _: Admitted) -> Respon
 
 @router.get("/v1/styles", **STYLES)
 async def list_styles(engine: EngineDep) -> JSONResponse:
-    """Return each style's name, licence, sizes and digest; the first is the default."""
-    return JSONResponse({"styles": describe(engine.pipeline.styles)})
+    """Return each style's name, licence, sizes, digest and example; the first is the default."""
+    styles = describe(engine.pipeline.styles, examples=engine.settings.page)
+    return JSONResponse({"styles": styles})
 
 
 @router.get("/metrics", response_class=PlainTextResponse, **METRICS)

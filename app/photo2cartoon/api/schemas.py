@@ -128,6 +128,10 @@ class Style(_Document):
     compose: list[str]
     colours: Literal["photo", "drawn"]
     digest: str = Field(description="sha256 of the generator's file")
+    example: str | None = Field(
+        description="address of a picture that it drew, relative to this one; null without",
+        examples=["../page/style-comic.webp"],
+    )
 
 
 class StyleList(_Document):

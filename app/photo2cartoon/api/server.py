@@ -17,7 +17,7 @@ from photo2cartoon.api.app import create_app
 from photo2cartoon.api.connection import KEEP_ALIVE_S, Connection
 from photo2cartoon.engine.engine import Engine
 from photo2cartoon.ground.errors import Draining
-from photo2cartoon.ground.settings import Settings
+from photo2cartoon.ground.settings import Settings, unknown_variables
 from photo2cartoon.ground.time_limit import start_limit
 from photo2cartoon.pipeline.opening import open_pipeline
 from photo2cartoon.runtime.checks import Finding, StartRefused
@@ -38,6 +38,8 @@ def serve(settings: Settings) -> None:
     """
     capture_native_stderr()
     configure_logs(settings.log_level)
+    if names := unknown_variables():
+        log.warning("variables_ignored", extra={"fields": {"names": names}})
     _check_address(settings.host, settings.port)
     with start_limit(settings):
         pipeline = open_pipeline(settings)  # here, where its errors can be told in one line
@@ -76,7 +78,7 @@ def _check_address(host: str, port: int) -> None:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             finding = Finding(
-                f"port {port} of {host} is in use", "P2C_PORT takes another, 0 a free one"
+                f"port {port} of {host} is in use", "--port or P2C_PORT takes another, 0 a free one"
             )
         else:
             finding = Finding(f"cannot listen on {host}:{port}", error.strerror or str(error))

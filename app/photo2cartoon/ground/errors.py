@@ -11,6 +11,7 @@
     ├── BodyTooLarge               413   body_too_large
     ├── TooManyPhotos              413   too_many_photos
     ├── TooManyPixels              413   too_many_pixels
+    ├── TooMuchMemory              413   too_much_memory
     ├── UnsupportedFormat          415   unsupported_format
     ├── UnsupportedCoding          415   unsupported_coding
     ├── UndecodableImage           422   undecodable_image
@@ -152,6 +153,16 @@ class TooManyPixels(Problem):
     code = "too_many_pixels"
     title = "Too many pixels"
     default_detail = "The image has more pixels than this service accepts."
+
+
+class TooMuchMemory(Problem):
+    status = 413
+    code = "too_much_memory"
+    title = "Photo takes too much memory"
+    default_detail = (
+        "Drawing this photo takes more memory than this service has. Send it smaller, as a JPEG, "
+        "or ask for a portrait."
+    )
 
 
 class UnsupportedFormat(Problem):

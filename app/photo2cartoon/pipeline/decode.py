@@ -42,14 +42,15 @@ MAGIC = {
 }
 AVIF_BRANDS = {b"avif", b"avis"}
 HEIC_BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"}
-TURNS = {  # by the EXIF orientation
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+FLIPPED_COLUMNS, FLIPPED_ROWS = (slice(None), slice(None, None, -1)), slice(None, None, -1)
+TURNS = {  # by the EXIF orientation: whether its rows are columns, and what is flipped upright
+    2: (False, FLIPPED_COLUMNS),
+    3: (False, (FLIPPED_ROWS, FLIPPED_ROWS)),
+    4: (False, (FLIPPED_ROWS,)),
+    5: (True, ()),
+    6: (True, FLIPPED_COLUMNS),
+    7: (True, (FLIPPED_ROWS, FLIPPED_ROWS)),
+    8: (True, (FLIPPED_ROWS,)),
 }
 JPEG_SCALES = (8, 4, 2)  # a JPEG decoder can leave out whole frequencies: 1/8, 1/4, 1/2
 
@@ -120,7 +121,7 @@ def decode_photo(data: bytes, max_pixels: int, min_long_side: int | None = None)
         UndecodableImage: it is damaged or incomplete, or made to keep a decoder busy.
     """
     format_name = sniff_format(data)
-    check_header(data, format_name, max_pixels)
+    max_pixels = check_header(data, format_name, max_pixels)  # no decoder finds more
     colours: dict[str, Any] = {}
     if format_name == "PNG":
         stripped = strip_png(data)
@@ -223,5 +224,9 @@ def to_pixels(image: Image.Image) -> NDArray[np.uint8]:
         turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # noqa: BLE001 - damaged metadata must not cost the photo
         turn = None
-    pixels = to_rgb(image)
-    return np.ascontiguousarray(pixels if turn is None else Image.fromarray(pixels).transpose(turn))
+    across, flipped = turn or (False, ())
+    shape = (image.width, image.height) if across else (image.height, image.width)
+    pixels = np.empty((*shape, 3), np.uint8)
+    as_stored = pixels[flipped].transpose(1, 0, 2) if across else pixels[flipped]
+    to_rgb(image, as_stored)
+    return pixels

@@ -25,8 +25,8 @@ def nothing_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("photo2cartoon.api.server.capture_native_stderr", lambda: None)
 
 
-def serve() -> tuple[int, list[str]]:
-    done = CliRunner().invoke(commands, ["serve"])
+def serve(*options: str) -> tuple[int, list[str]]:
+    done = CliRunner().invoke(commands, ["serve", *options])
     return done.exit_code, done.stderr.splitlines()
 
 
@@ -35,8 +35,10 @@ def test_a_port_in_use_is_said_in_one_line(taken: int, monkeypatch: pytest.Monke
     code, lines = serve()
     assert (code, lines) == (
         2,
-        [f"port {taken} of 127.0.0.1 is in use: P2C_PORT takes another, 0 a free one"],
+        [f"port {taken} of 127.0.0.1 is in use: --port or P2C_PORT takes another, 0 a free one"],
     )
+    monkeypatch.delenv("P2C_PORT")
+    assert serve("--port", str(taken)) == (code, lines)
 
 
 def test_an_address_of_another_machine_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

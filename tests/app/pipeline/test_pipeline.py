@@ -25,7 +25,7 @@ def test_a_photo_becomes_a_cartoon_on_white(pipeline: Pipeline, photo: bytes) ->
     cartoon = np.asarray(image).astype(int)
     assert (cartoon[:40, :20] == 255).all()  # the background is gone
     hair, face = cartoon[30:60, 100:160].mean(), cartoon[110:190, 100:160].mean()
-    assert hair < 160 < 200 < face  # drawn: dark hair, light skin
+    assert hair < 160 < 185 < face  # drawn: dark hair, lighter skin
     _, (portrait,) = pipeline.prepare(photo, Options(), Ticket())
     seen = (portrait.tensor.transpose(1, 2, 0) + 1) * 127.5
     assert np.abs(cartoon - seen).mean() > 15  # and not the photo itself

@@ -8,6 +8,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any, Final, NamedTuple
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
@@ -67,6 +68,17 @@ def strip_png(data: bytes) -> StrippedPng:
     if "nclx_profile" in colours:
         colours.pop("icc_profile", None)  # cICP comes first: PNG, third edition
     return StrippedPng(b"".join([*kept, END]), colours)
+
+
+def png_sizes(data: bytes) -> list[tuple[int, int]]:
+    """Return width and height by every header that stands before the picture, px.
+
+    Raises:
+        struct.error: a header is too short.
+    """
+    before = takewhile(lambda chunk: chunk.name != b"IDAT", _chunks(data))
+    heads = (chunk.content for chunk in before if chunk.name == b"IHDR")
+    return [struct.unpack_from(">II", head) for head in heads]
 
 
 def fill_png(data: bytes, most: float) -> bytes | None:
