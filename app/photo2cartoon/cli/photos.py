@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from itertools import count
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +18,9 @@ from photo2cartoon.cli.bulk import (
     write_pictures,
     write_report,
 )
+from photo2cartoon.cli.fetching import NotFetchedError, fetch, part_addresses
 from photo2cartoon.cli.folders import count_words, follow
+from photo2cartoon.cli.remote import Remote, open_remote
 from photo2cartoon.cli.terminal import err, load_pipeline, out, read_settings, shown
 from photo2cartoon.ground.errors import InvalidOption, Problem
 from photo2cartoon.ground.formats import FORMATS_BY_SUFFIX, SUFFIXES, OutputFormat
@@ -26,6 +30,7 @@ from photo2cartoon.pipeline.pipeline import Pipeline
 from photo2cartoon_models.files import find_photos
 
 STREAM = Path("-")  # the standard input
+Artist = Pipeline | Remote  # what settles options and draws
 
 
 def _describe(name: str) -> str:
@@ -43,7 +48,12 @@ Quality = Annotated[int | None, typer.Option("--quality", help=_describe("qualit
 
 
 def run(
-    photos: Annotated[list[Path], typer.Argument(help="Photos; - is the standard input.")],
+    given: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PHOTOS", help="Photos, or their https addresses; - is the standard input."
+        ),
+    ],
     output: Annotated[
         str | None,
         typer.Option(
@@ -61,10 +71,19 @@ def run(
     colours: Colours = None,
     output_format: Format = None,
     quality: Quality = None,
+    server: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Draw on the service at this address, and not here."),
+    ] = None,
+    api_key: Annotated[
+        str | None,
+        typer.Option(envvar="PHOTO2CARTOON_API_KEY", help="The API key of that service."),
+    ] = None,
 ) -> None:
     """Turn photos into cartoons.
 
-    Exit code: 0 all photos are drawn, 1 some photos failed, 2 the call itself is wrong.
+    Exit code: 0 all photos are drawn, 1 some photos failed, 2 the call itself is wrong, or the
+    service does not answer.
     """
     options = _read_options(
         style=style,
@@ -76,13 +95,22 @@ def run(
         format=output_format,
         quality=quality,
     )
-    targets, options = _plan_outputs(photos, output, options)
-    pipeline = load_pipeline(read_settings())
-    options = _settle(pipeline, options)
-    failed = [
-        photo for photo in photos if not _run_one(pipeline, photo, targets.get(photo), options)
-    ]
-    if failed:
+    photos, addresses = part_addresses(given)
+    targets, options = _plan_outputs(photos, output, options, addresses)
+    settings = read_settings()
+
+    def read(photo: Path) -> bytes:
+        if photo in addresses:
+            return fetch(addresses[photo], settings.max_body_bytes)
+        return sys.stdin.buffer.read() if photo == STREAM else photo.read_bytes()
+
+    with open_remote(server, api_key) if server else nullcontext(load_pipeline(settings)) as artist:
+        options = _settle(artist, options)
+        drawn = [
+            _run_one(artist, read, photo, targets.get(photo), options, addresses.get(photo))
+            for photo in photos
+        ]
+    if not all(drawn):
         raise typer.Exit(1)
 
 
@@ -163,24 +191,34 @@ def _read_shard(text: str) -> Shard:
         raise typer.BadParameter(str(error), param_hint="--shard") from error
 
 
-def _run_one(pipeline: Pipeline, photo: Path, target: Path | None, options: Options) -> bool:
+def _run_one(
+    artist: Artist,
+    read: Callable[[Path], bytes],
+    photo: Path,
+    target: Path | None,
+    options: Options,
+    address: str | None,
+) -> bool:
     """Draw one photo into `target`, or into the standard output; False if it failed."""
+    name = address or photo
     try:
-        data = sys.stdin.buffer.read() if photo == STREAM else photo.read_bytes()
-        pictures = pipeline.cartoonize(data, options)
+        pictures = artist.cartoonize(read(photo), options)
         if target is None:
             sys.stdout.buffer.write(b"".join(pictures))
             return True
         for path in write_pictures(pictures, target):
-            out.print(f"{shown(photo)} -> {shown(path)}", markup=False)
+            out.print(f"{shown(name)} -> {shown(path)}", markup=False)
     except Problem as problem:
-        _say_failure(photo, problem.detail, problem.code)
+        _say_failure(name, problem.detail, problem.code)
+        return False
+    except NotFetchedError as error:
+        _say_failure(name, str(error.strerror), "not_fetched")
         return False
     except IsADirectoryError as error:
-        _say_failure(photo, str(error.strerror), "photo2cartoon bulk draws a whole folder")
+        _say_failure(name, str(error.strerror), "photo2cartoon bulk draws a whole folder")
         return False
     except OSError as error:
-        _say_failure(photo, str(error.strerror), shown(error.filename or photo))
+        _say_failure(name, str(error.strerror), shown(error.filename or name))
         return False
     return True
 
@@ -190,7 +228,7 @@ def _say_failure(photo: Path | str, detail: str, code: str) -> None:
 
 
 def _plan_outputs(
-    photos: list[Path], output: str | None, options: Options
+    photos: list[Path], output: str | None, options: Options, addresses: Mapping[Path, str]
 ) -> tuple[dict[Path, Path], Options]:
     """Choose the place and format of each cartoon, before any work is done.
 
@@ -214,7 +252,7 @@ def _plan_outputs(
         raise typer.BadParameter(
             "two photos would be written to the same file", param_hint="PHOTOS"
         )
-    if places & {photo.resolve() for photo in photos}:
+    if places & {photo.resolve() for photo in photos if photo not in addresses}:
         raise typer.BadParameter("would overwrite a photo", param_hint="--output")
     return targets, options
 
@@ -273,9 +311,10 @@ def _read_options(**given: Any) -> Options:
         raise typer.BadParameter(problem.detail) from problem
 
 
-def _settle(pipeline: Pipeline, options: Options) -> Options:
-    """Return `options` with a style that is loaded."""
+def _settle(artist: Artist, options: Options) -> Options:
+    """Return `options` with a style that is there."""
     try:
-        return pipeline.styles.settle(options)
+        styles = artist if isinstance(artist, Remote) else artist.styles
+        return styles.settle(options)
     except InvalidOption as problem:
         raise typer.BadParameter(problem.detail) from problem
