@@ -13,9 +13,11 @@ TORCH ?= torch==2.13.0
 # One process a core, at most four: each loads the models. A process without work takes over another's tests.
 PARALLEL := -n auto --maxprocesses=4 --dist=worksteal
 COVER :=
+SBOM := out/sbom
+MINUTES := 60
 MONITORING := k8s/components/monitoring
 
-.PHONY: install install-train check format serve test test-package test-train test-ops test-image rules verify-models lock clean
+.PHONY: install install-train check format serve test test-package test-train test-ops test-image docs rules verify-models lock sbom soak clean
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -81,7 +83,11 @@ $(VENV)/ops.stamp: $(OPS_LOCKS) $(VENV)/dev.stamp
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/ops.txt
 	@touch $@
 
-# axe-core, which judges the page: tests/ops/test_page_access.py.
+$(VENV)/docs.stamp: requirements/docs.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
+	@touch $@
+
+# axe-core, which judges the page (tests/ops/test_page_access.py), and what the documentation's search needs.
 $(VENV)/npm.stamp: requirements/npm/package-lock.json | $(BIN)/python
 	mkdir -p $(VENV)/npm
 	cp requirements/npm/package.json requirements/npm/package-lock.json $(VENV)/npm
@@ -89,12 +95,17 @@ $(VENV)/npm.stamp: requirements/npm/package-lock.json | $(BIN)/python
 	@touch $@
 
 # Needs Debian's packages prometheus, chromium and npm beside the wheels.
-test-ops: $(VENV)/ops.stamp $(VENV)/npm.stamp
+test-ops: $(VENV)/ops.stamp $(VENV)/docs.stamp $(VENV)/npm.stamp
 	$(BIN)/pytest tests/ops
 
 # Needs root, and Debian's packages buildah and debootstrap.
 test-image:
 	docker/prove.sh
+
+# Needs npm beside the wheels. The pages can be opened from the disk, without a network.
+docs: $(VENV)/docs.stamp $(VENV)/npm.stamp
+	PATH="$(abspath $(BIN)):$$PATH" .ci/docs site $(VENV)/npm/node_modules
+	@echo "Open site/index.html in a browser."
 
 # Puts the plain rules into the object that the Prometheus Operator takes.
 rules:
@@ -112,6 +123,7 @@ lock:
 	$(LOCK) --extra=gpu --extra=insightface --extra=otel --constraint=requirements/cpu.txt --output-file=requirements/gpu.txt pyproject.toml
 	$(LOCK) --extra=cpu --extra=otel --extra=ops --constraint=requirements/dev.txt --output-file=requirements/ops.txt pyproject.toml
 	$(LOCK) --extra=cpu --extra=otel --extra=train-locked --constraint=requirements/dev.txt --output-file=requirements/train.txt pyproject.toml
+	$(LOCK) --constraint=requirements/ops.txt --constraint=requirements/train.txt --output-file=requirements/docs.txt requirements/docs.in
 	$(LOCK) --no-header --no-annotate --output-file=- requirements/nodeps.in \
 		| awk '/^[^ ]/ { keep = /^(efficientnet-lite-pytorch|lightning-fabric)==/ } keep' > requirements/nodeps.txt
 	$(LOCK) --no-header --no-annotate --output-file=- requirements/insightface.in \
@@ -119,5 +131,16 @@ lock:
 	$(LOCK) --no-header --no-annotate --output-file=- requirements/openvino.in \
 		| awk '/^[^ ]/ { keep = /^openvino==/ } keep' > requirements/openvino.txt
 
+# Bills of materials, CycloneDX 1.6: what each image and the training environment are made of.
+sbom:
+	mkdir -p $(SBOM)
+	$(PYTHON) requirements/sbom.py $(SERVE_LOCKS) $(SERVE_NO_DEPS) > $(SBOM)/cpu.cdx.json
+	$(PYTHON) requirements/sbom.py requirements/build.txt requirements/gpu.txt $(NO_DEPS) > $(SBOM)/gpu.cdx.json
+	$(PYTHON) requirements/sbom.py $(TRAIN_LOCKS) > $(SBOM)/train.cdx.json
+
+# Everything that callers do, for an hour; one table of verdicts, and exit code 1 if one of them is bad.
+soak: $(VENV)/dev.stamp
+	$(BIN)/python -m benchmarks.serving.soak --minutes $(MINUTES)
+
 clean:
-	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache *.egg-info
+	rm -rf $(VENV) site .cache .mypy_cache .ruff_cache .pytest_cache *.egg-info

@@ -8,6 +8,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 
 import uvicorn
@@ -17,6 +18,7 @@ from photo2cartoon.api.connection import KEEP_ALIVE_S, Connection
 from photo2cartoon.engine.engine import Engine
 from photo2cartoon.ground.errors import Draining
 from photo2cartoon.ground.settings import Settings, unknown_variables
+from photo2cartoon.ground.time_limit import start_limit
 from photo2cartoon.pipeline.opening import open_pipeline
 from photo2cartoon.runtime.checks import Finding, StartRefused
 from photo2cartoon.telemetry.logs import capture_native_stderr, configure_logs
@@ -39,7 +41,8 @@ def serve(settings: Settings) -> None:
     if names := unknown_variables():
         log.warning("variables_ignored", extra={"fields": {"names": names}})
     _check_address(settings.host, settings.port)
-    pipeline = open_pipeline(settings)  # here, where its errors can be told in one line
+    with start_limit(settings):
+        pipeline = open_pipeline(settings)  # here, where its errors can be told in one line
     app = create_app(settings, lambda _: pipeline)
     config = uvicorn.Config(
         app,
@@ -48,9 +51,8 @@ def serve(settings: Settings) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
-        http=Connection,
+        http=partial(Connection, settings=settings),  # type: ignore[arg-type]
         ws="none",
-        limit_concurrency=settings.max_connections,
         timeout_keep_alive=KEEP_ALIVE_S,
         # What still waits after the grace is refused (below); what runs gets this much more time.
         timeout_graceful_shutdown=math.ceil(settings.grace_s) + LAST_JOBS_S,

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from photo2cartoon.ground.config_file import ConfigFileError
 from photo2cartoon.ground.origins import explain
 from photo2cartoon.ground.settings import Settings
+from photo2cartoon.ground.time_limit import start_limit
 from photo2cartoon.pipeline.opening import open_pipeline
 from photo2cartoon.pipeline.pipeline import Pipeline
 from photo2cartoon.runtime.checks import StartRefused
@@ -35,7 +36,7 @@ def count_up() -> Progress:
 
 def load_pipeline(settings: Settings) -> Pipeline:
     """Open the pipeline, or say why it cannot be opened and exit with 2."""
-    with told_in_one_line():
+    with told_in_one_line(), start_limit(settings):
         return open_pipeline(settings)
 
 

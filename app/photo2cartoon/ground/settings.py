@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from photo2cartoon.ground.config_file import VARIABLE, read_config_file
-from photo2cartoon.ground.numbers import read_number
+from photo2cartoon.ground.numbers import read_bytes, read_number
 
 PREFIX = "P2C_"
 LIKENESS = 0.75  # of 1: from here on a name is taken for a misspelling of a setting's
@@ -106,11 +106,25 @@ class Settings(BaseSettings):
     max_buffered_bytes: int = Field(
         256_000_000, ge=1_000, description="Most bytes of all bodies at hand; more are refused."
     )
+    memory_budget: Annotated[int, BeforeValidator(read_bytes), Field(ge=1)] | None = Field(
+        None,
+        description="Memory for photos that are drawn, bytes or 900Mi; else by the cgroup's limit.",
+    )
     max_connections: int = Field(
         1_000, ge=1, description="Most connections; one more ends an idle one, else it is 503."
     )
+    max_connections_per_peer: int = Field(
+        0,
+        ge=0,
+        description="Most connections of one address, or IPv6 /64; more are 429; 0: any number.",
+    )
     upload_timeout_s: float = Field(
         60, gt=0, description="How long a body may take to arrive, s; longer is ended with 408."
+    )
+    min_upload_rate: int = Field(
+        4_000,
+        ge=0,
+        description="Least rate of a body after its first 10 s, bytes/s; slower is 408; 0: any.",
     )
     max_pixels: int = Field(
         50_000_000,
@@ -137,6 +151,14 @@ class Settings(BaseSettings):
     )
     insightface_pack: Path | None = Field(
         None, description="Folder of InsightFace's model files, for that detector."
+    )
+    start_timeout_s: float = Field(
+        600,
+        ge=0,
+        description="How long models may take to load and to answer once, s; 0: any time.",
+    )
+    self_test_s: float = Field(
+        300, ge=0, description="How often an idle service tests its models again, s; 0: never."
     )
     root_path: str = Field(
         "",
