@@ -14,9 +14,10 @@ TORCH ?= torch==2.13.0
 PARALLEL := -n auto --maxprocesses=4 --dist=worksteal
 COVER :=
 SBOM := out/sbom
+MINUTES := 60
 MONITORING := k8s/components/monitoring
 
-.PHONY: install install-train check format serve test test-package test-train test-ops test-image docs rules verify-models lock sbom clean
+.PHONY: install install-train check format serve test test-package test-train test-ops test-image docs rules verify-models lock sbom soak clean
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -88,7 +89,7 @@ $(VENV)/npm.stamp: requirements/npm/package-lock.json | $(BIN)/python
 	npm ci --prefix $(VENV)/npm --ignore-scripts --no-audit --no-fund --silent
 	@touch $@
 
-# Needs Debian's packages prometheus, chromium and npm beside the wheels.
+# Needs Debian's packages prometheus, nginx-light, chromium and npm beside the wheels.
 test-ops: $(VENV)/ops.stamp $(VENV)/docs.stamp $(VENV)/npm.stamp
 	$(BIN)/pytest tests/ops
 
@@ -131,6 +132,10 @@ sbom:
 	$(PYTHON) requirements/sbom.py $(SERVE_LOCKS) $(SERVE_NO_DEPS) > $(SBOM)/cpu.cdx.json
 	$(PYTHON) requirements/sbom.py requirements/build.txt requirements/gpu.txt $(NO_DEPS) > $(SBOM)/gpu.cdx.json
 	$(PYTHON) requirements/sbom.py $(TRAIN_LOCKS) > $(SBOM)/train.cdx.json
+
+# Everything that callers do, for an hour; one table of verdicts, and exit code 1 if one of them is bad.
+soak: $(VENV)/dev.stamp
+	$(BIN)/python -m benchmarks.serving.soak --minutes $(MINUTES)
 
 clean:
 	rm -rf $(VENV) site .cache .mypy_cache .ruff_cache .pytest_cache *.egg-info

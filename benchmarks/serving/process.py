@@ -43,10 +43,11 @@ def running(command: Command, photo: bytes, log: IO[bytes]) -> Iterator[psutil.P
     Raises:
         RuntimeError: it ended, or drew nothing in time; `log` says why.
     """
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     process = subprocess.Popen(
         command.arguments,
         cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)} | command.environment,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)} | command.environment,
         stdout=log,
         stderr=log,
         start_new_session=True,

@@ -121,13 +121,13 @@ async def read_form(request: Request, max_bytes: int, max_files: int) -> AsyncIt
     )
     parser.spool_max_size = max_bytes  # photos stay in memory and are never written to disk
     try:
-        form = await parser.parse()
-    except (MultiPartException, ValueError) as error:  # ValueError: of a charset that is asked for
-        raise MalformedRequest("The form cannot be parsed, or holds too many files.") from error
-    try:
+        try:
+            form = await parser.parse()
+        except (MultiPartException, ValueError) as error:  # ValueError: of a charset
+            raise MalformedRequest("The form cannot be parsed, or holds too many files.") from error
         yield form
     finally:
-        await form.close()
+        parser.close_files()
 
 
 class _FormParser(MultiPartParser):
@@ -135,6 +135,11 @@ class _FormParser(MultiPartParser):
 
     Clients that write forms by hand leave the file name out, or give it as `filename*` only.
     """
+
+    def close_files(self) -> None:
+        """Give back the memory of every file, also of one that has not come in full."""
+        for file in self._files_to_close_on_error:
+            file.close()
 
     def on_headers_finished(self) -> None:
         part = self._current_part
