@@ -247,13 +247,14 @@ class Soak:
         url = f"http://127.0.0.1:{self.command.port}/livez"
 
         def watch() -> None:
-            while not over.wait(0.25):
-                start = time.monotonic()
-                try:
-                    httpx2.get(url, timeout=60)
-                except httpx2.TransportError:
-                    self.odd["/livez does not answer"] += 1
-                silences.append(time.monotonic() - start)
+            with httpx2.Client(timeout=60) as client:
+                while not over.wait(0.25):
+                    start = time.monotonic()
+                    try:
+                        client.get(url)
+                    except httpx2.TransportError:
+                        self.odd["/livez does not answer"] += 1
+                    silences.append(time.monotonic() - start)
 
         watcher = Thread(target=watch)
         watcher.start()
