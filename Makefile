@@ -83,8 +83,14 @@ $(VENV)/npm.stamp: requirements/npm/package-lock.json | $(BIN)/python
 	npm ci --prefix $(VENV)/npm --ignore-scripts --no-audit --no-fund --silent
 	@touch $@
 
+# Clients that others wrote, whose dependencies are not ours: tests/ops/test_clients.py.
+.venv-clients/stamp: requirements/clients.txt | $(BIN)/python
+	$(BIN)/python -m venv .venv-clients
+	.venv-clients/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
+	@touch $@
+
 # Needs Debian's packages prometheus, chromium and npm beside the wheels.
-test-ops: $(VENV)/ops.stamp $(VENV)/npm.stamp
+test-ops: $(VENV)/ops.stamp $(VENV)/npm.stamp .venv-clients/stamp
 	$(BIN)/pytest tests/ops
 
 # Needs root, and Debian's packages buildah and debootstrap.
@@ -107,6 +113,7 @@ lock:
 	$(LOCK) --extra=gpu --extra=insightface --extra=otel --constraint=requirements/cpu.txt --output-file=requirements/gpu.txt pyproject.toml
 	$(LOCK) --extra=cpu --extra=otel --extra=ops --constraint=requirements/dev.txt --output-file=requirements/ops.txt pyproject.toml
 	$(LOCK) --extra=cpu --extra=otel --extra=train-locked --constraint=requirements/dev.txt --output-file=requirements/train.txt pyproject.toml
+	$(LOCK) --output-file=requirements/clients.txt requirements/clients.in
 	$(LOCK) --no-header --no-annotate --output-file=- requirements/nodeps.in \
 		| awk '/^[^ ]/ { keep = /^(efficientnet-lite-pytorch|lightning-fabric)==/ } keep' > requirements/nodeps.txt
 	$(LOCK) --no-header --no-annotate --output-file=- requirements/insightface.in \
@@ -115,4 +122,4 @@ lock:
 		| awk '/^[^ ]/ { keep = /^openvino==/ } keep' > requirements/openvino.txt
 
 clean:
-	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache *.egg-info
+	rm -rf $(VENV) .venv-clients .cache .mypy_cache .ruff_cache .pytest_cache *.egg-info
