@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from itertools import count
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -18,33 +18,34 @@ from photo2cartoon.cli.bulk import (
     write_pictures,
     write_report,
 )
+from photo2cartoon.cli.drawing import (
+    Background,
+    Colours,
+    Compose,
+    Faces,
+    Format,
+    OnNoFace,
+    Quality,
+    Size,
+    Style,
+    check_folders,
+    read_options,
+    say_failure,
+    settle,
+)
 from photo2cartoon.cli.fetching import NotFetchedError, fetch, part_addresses
 from photo2cartoon.cli.folders import count_words, follow
 from photo2cartoon.cli.remote import Remote, open_remote
-from photo2cartoon.cli.terminal import err, load_pipeline, out, read_settings, shown
-from photo2cartoon.ground.errors import InvalidOption, Problem
+from photo2cartoon.cli.terminal import load_pipeline, out, read_settings, shown
+from photo2cartoon.ground.errors import Problem
 from photo2cartoon.ground.formats import FORMATS_BY_SUFFIX, SUFFIXES, OutputFormat
 from photo2cartoon.ground.machine import available_cores
-from photo2cartoon.ground.options import Options, parse_options
+from photo2cartoon.ground.options import Options
 from photo2cartoon.pipeline.pipeline import Pipeline
 from photo2cartoon_models.files import find_photos
 
 STREAM = Path("-")  # the standard input
 Artist = Pipeline | Remote  # what settles options and draws
-
-
-def _describe(name: str) -> str:
-    return f"{Options.model_fields[name].description}."
-
-
-Style = Annotated[str | None, typer.Option("--style", help=_describe("style"))]
-Faces = Annotated[str, typer.Option("--faces", help=_describe("faces"))]
-Compose = Annotated[str, typer.Option("--compose", help=_describe("compose"))]
-Size = Annotated[int | None, typer.Option("--size", help=_describe("size"))]
-Background = Annotated[str | None, typer.Option("--background", help=_describe("background"))]
-Colours = Annotated[str | None, typer.Option("--colours", help=_describe("colours"))]
-Format = Annotated[str | None, typer.Option("--format", help=_describe("format"))]
-Quality = Annotated[int | None, typer.Option("--quality", help=_describe("quality"))]
 
 
 def run(
@@ -65,6 +66,7 @@ def run(
     ] = None,
     style: Style = None,
     faces: Faces = "largest",
+    on_no_face: OnNoFace = "error",
     compose: Compose = "portrait",
     size: Size = None,
     background: Background = None,
@@ -85,9 +87,10 @@ def run(
     Exit code: 0 all photos are drawn, 1 some photos failed, 2 the call itself is wrong, or the
     service does not answer.
     """
-    options = _read_options(
+    options = read_options(
         style=style,
         faces=faces,
+        on_no_face=on_no_face,
         compose=compose,
         size=size,
         background=background,
@@ -105,7 +108,7 @@ def run(
         return sys.stdin.buffer.read() if photo == STREAM else photo.read_bytes()
 
     with open_remote(server, api_key) if server else nullcontext(load_pipeline(settings)) as artist:
-        options = _settle(artist, options)
+        options = settle(artist if isinstance(artist, Remote) else artist.styles, options)
         drawn = [
             _run_one(artist, read, photo, targets.get(photo), options, addresses.get(photo))
             for photo in photos
@@ -119,6 +122,7 @@ def bulk(
     target: Annotated[Path, typer.Argument(help="Folder for the cartoons.", file_okay=False)],
     style: Style = None,
     faces: Faces = "largest",
+    on_no_face: OnNoFace = "error",
     compose: Compose = "portrait",
     size: Size = None,
     background: Background = None,
@@ -139,9 +143,10 @@ def bulk(
     Exit code: 0 all photos are drawn, 1 some photos failed (the report says why), 2 the call itself
     is wrong or there is no photo, 130 stopped by Ctrl-C.
     """
-    options = _read_options(
+    options = read_options(
         style=style,
         faces=faces,
+        on_no_face=on_no_face,
         compose=compose,
         size=size,
         background=background,
@@ -149,8 +154,7 @@ def bulk(
         format=output_format,
         quality=quality,
     )
-    if target.resolve() == source.resolve():
-        raise typer.BadParameter("the cartoons need a folder of their own", param_hint="TARGET")
+    check_folders(source, target)
     photos = find_photos(source, outside=target)
     if not photos:
         raise typer.BadParameter("there is no photo in this folder", param_hint="SOURCE")
@@ -160,7 +164,7 @@ def bulk(
     targets = {photo: places[photo] for photo in mine}
     settings = read_settings()
     pipeline = load_pipeline(settings)
-    options = _settle(pipeline, options)
+    options = settle(pipeline.styles, options)
     threads = pipeline.lanes(settings.threads or available_cores())
     work = run_bulk(pipeline, targets, source, options, threads=threads, again=again)
     outcomes: list[Outcome] = []
@@ -168,7 +172,7 @@ def bulk(
     def note(outcome: Outcome) -> None:
         outcomes.append(outcome)
         if outcome.status == "failed":
-            _say_failure(outcome.photo, outcome.detail, outcome.code)
+            say_failure(outcome.photo, outcome.detail, outcome.code)
 
     try:
         finished = follow(work, "photos", len(targets), note)
@@ -209,22 +213,18 @@ def _run_one(
         for path in write_pictures(pictures, target):
             out.print(f"{shown(name)} -> {shown(path)}", markup=False)
     except Problem as problem:
-        _say_failure(name, problem.detail, problem.code)
+        say_failure(name, problem.detail, problem.code)
         return False
     except NotFetchedError as error:
-        _say_failure(name, str(error.strerror), "not_fetched")
+        say_failure(name, str(error.strerror), "not_fetched")
         return False
     except IsADirectoryError as error:
-        _say_failure(name, str(error.strerror), "photo2cartoon bulk draws a whole folder")
+        say_failure(name, str(error.strerror), "photo2cartoon bulk draws a whole folder")
         return False
     except OSError as error:
-        _say_failure(name, str(error.strerror), shown(error.filename or name))
+        say_failure(name, str(error.strerror), shown(error.filename or name))
         return False
     return True
-
-
-def _say_failure(photo: Path | str, detail: str, code: str) -> None:
-    err.print(f"{shown(photo)}: {detail} ({code})", markup=False)
 
 
 def _plan_outputs(
@@ -297,24 +297,8 @@ def _plan_named(
             raise typer.BadParameter(
                 "differs from the suffix of the output file", param_hint="--format"
             )
-        options = _read_options(**{**options.model_dump(), "format": named})
+        options = read_options(**{**options.model_dump(), "format": named})
         return {photos[0]: path}, options
     suffix = SUFFIXES[options.format or "png"]
     stems = {photo: "stdin" if photo == STREAM else photo.stem for photo in photos}
     return {photo: path / f"{stem}-cartoon{suffix}" for photo, stem in stems.items()}, options
-
-
-def _read_options(**given: Any) -> Options:
-    try:
-        return parse_options(given)
-    except InvalidOption as problem:
-        raise typer.BadParameter(problem.detail) from problem
-
-
-def _settle(artist: Artist, options: Options) -> Options:
-    """Return `options` with a style that is there."""
-    try:
-        styles = artist if isinstance(artist, Remote) else artist.styles
-        return styles.settle(options)
-    except InvalidOption as problem:
-        raise typer.BadParameter(problem.detail) from problem
