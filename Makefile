@@ -94,8 +94,14 @@ $(VENV)/npm.stamp: requirements/npm/package-lock.json | $(BIN)/python
 	npm ci --prefix $(VENV)/npm --ignore-scripts --no-audit --no-fund --silent
 	@touch $@
 
+# Clients that others wrote, whose dependencies are not ours: tests/ops/test_clients.py.
+.venv-clients/stamp: requirements/clients.txt | $(BIN)/python
+	$(BIN)/python -m venv .venv-clients
+	.venv-clients/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
+	@touch $@
+
 # Needs Debian's packages prometheus, nginx-light, chromium and npm beside the wheels.
-test-ops: $(VENV)/ops.stamp $(VENV)/docs.stamp $(VENV)/npm.stamp
+test-ops: $(VENV)/ops.stamp $(VENV)/docs.stamp $(VENV)/npm.stamp .venv-clients/stamp
 	$(BIN)/pytest tests/ops
 
 # Needs root, and Debian's packages buildah and debootstrap.
@@ -127,6 +133,7 @@ lock:
 	$(LOCK) --extra=gpu --extra=insightface --extra=otel --constraint=requirements/cpu.txt --output-file=requirements/gpu.txt pyproject.toml
 	$(LOCK) --extra=cpu --extra=otel --extra=ops --constraint=requirements/dev.txt --output-file=requirements/ops.txt pyproject.toml
 	$(LOCK) --extra=cpu --extra=otel --extra=train-locked --constraint=requirements/dev.txt --output-file=requirements/train.txt pyproject.toml
+	$(LOCK) --output-file=requirements/clients.txt requirements/clients.in
 	$(LOCK) --constraint=requirements/ops.txt --constraint=requirements/train.txt --output-file=requirements/docs.txt requirements/docs.in
 	$(LOCK) --no-header --no-annotate --output-file=- requirements/nodeps.in \
 		| awk '/^[^ ]/ { keep = /^(efficientnet-lite-pytorch|lightning-fabric)==/ } keep' > requirements/nodeps.txt
@@ -154,4 +161,4 @@ lock-fits-arm64: | $(BIN)/python
 		--platform manylinux2014_aarch64 --platform manylinux_2_17_aarch64 --dest .cache/arm64 -r requirements/cpu.txt
 
 clean:
-	rm -rf $(VENV) site .cache .mypy_cache .ruff_cache .pytest_cache *.egg-info
+	rm -rf $(VENV) .venv-clients site .cache .mypy_cache .ruff_cache .pytest_cache *.egg-info

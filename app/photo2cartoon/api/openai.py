@@ -36,6 +36,7 @@ NAMES = {"model": "style", "output_format": "format", "output_compression": "qua
 VALUES: dict[str, dict[str, str | None]] = {  # None: as if it were not given
     "size": {"auto": None, "256x256": "256", "512x512": "512", "1024x1024": "1024"},
     "background": {"auto": None, "opaque": "white"},
+    "output_compression": {"0": "1"},  # ours begins at 1
     "quality": dict.fromkeys(("auto", "standard", "hd", "low", "medium", "high")),
 }
 

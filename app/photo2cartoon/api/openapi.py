@@ -193,10 +193,10 @@ CARTOONIZE: dict[str, Any] = {
         "parameters": [*_PARAMETERS, _IF_NONE_MATCH],
         "requestBody": {
             "required": True,
+            "description": "A bare photo may have any `image/*` type too: its first bytes count",
             "content": {
                 "multipart/form-data": _form(_BINARY),
                 "application/json": {"schema": refer(schemas.CartoonRequest)},
-                "image/*": {"schema": _BINARY},
                 "application/octet-stream": {"schema": _BINARY},
             },
         },
@@ -284,7 +284,11 @@ IMAGE_EDIT: dict[str, Any] = {
                             "size": {"enum": ["auto", "256x256", "512x512", "1024x1024"]},
                             "background": {"enum": ["auto", "opaque", "transparent"]},
                             "output_format": {"enum": ["png", "jpeg", "webp"]},
-                            "output_compression": {"type": "integer"},
+                            "output_compression": {
+                                "type": "integer",
+                                "minimum": 0,
+                                "maximum": 100,
+                            },
                             "response_format": {"enum": ["b64_json", "url"]},
                             "n": {"type": "integer", "enum": [1]},
                         },

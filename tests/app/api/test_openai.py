@@ -41,6 +41,7 @@ def test_an_edit_is_the_cartoon(client: TestClient, photo: bytes) -> None:
         ({"size": "auto", "background": "auto", "quality": "high", "user": "x"}, {}),
         ({"size": "512x512", "background": "opaque"}, {"size": 512, "background": "white"}),
         ({"model": LITE, "output_compression": "80"}, {"style": LITE, "quality": 80}),
+        ({"model": LITE, "output_compression": "0"}, {"style": LITE, "quality": 1}),
         ({"stream": "false", "input_fidelity": "low", "moderation": "low"}, {}),
         ({"faces": "1", "background": "#102030"}, {"faces": 1, "background": "#102030"}),
     ],
