@@ -22,13 +22,18 @@ MONITORING := k8s/components/monitoring
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python >= 3.11 is needed; call make PYTHON=/path/to/python3.11"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	@echo "Making the virtual environment $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
 
 # A stamp per set of packages: installing again happens only when a lock file changed.
 $(VENV)/serve.stamp: $(SERVE_LOCKS) $(SERVE_NO_DEPS) pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes $(SERVE_LOCKS:%=-r %)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $(SERVE_NO_DEPS)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@echo "Installing what the service needs into $(VENV); this happens once and may take some minutes"
+	@echo "  1 of 3: the locked packages (ONNX Runtime, OpenCV, FastAPI and others)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes $(SERVE_LOCKS:%=-r %)
+	@echo "  2 of 3: OpenVINO"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $(SERVE_NO_DEPS)
+	@echo "  3 of 3: photo2cartoon itself, as an editable package"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # insightface asks for packages that would overwrite ours: requirements/insightface.in.
