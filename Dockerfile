@@ -1,4 +1,6 @@
 # The service on the CPU. docker build -t photo2cartoon . && docker run -p 8000:8000 photo2cartoon
+# For amd64 and arm64 (`make lock-fits-arm64`). To pin the base, give its digest:
+# --build-arg BASE=python:3.11-slim-bookworm@sha256:... (docker buildx imagetools inspect prints it).
 ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS build

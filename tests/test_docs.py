@@ -43,6 +43,8 @@ def shell(command: list[str], folder: Path, url: str) -> subprocess.CompletedPro
 
 def test_the_readme_has_its_commands() -> None:
     assert "make serve" in COMMANDS
+    assert "pip install '.[cpu]'" in COMMANDS
+    assert "docker run --rm -p 8000:8000 photo2cartoon" in COMMANDS
     assert "make test" in COMMANDS
     assert len(CURLS) == 10
 

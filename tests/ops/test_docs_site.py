@@ -110,7 +110,8 @@ def copy(tmp_path: Path) -> Path:
         place = folder / page.relative_to(ROOT)
         place.parent.mkdir(exist_ok=True)
         shutil.copy(page, place)
-    shutil.copytree(ROOT / "k8s/components/monitoring", folder / "k8s/components/monitoring")
+    for name in ("k8s/components/monitoring", "examples/gateway"):
+        shutil.copytree(ROOT / name, folder / name)
     for name in ("LICENSE", "NOTICE"):
         shutil.copy(ROOT / name, folder / name)
     subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
