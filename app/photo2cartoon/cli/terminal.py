@@ -9,6 +9,8 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from photo2cartoon.ground.errors import InvalidOption
+from photo2cartoon.ground.options import Options
 from photo2cartoon.ground.settings import Settings, explain
 from photo2cartoon.pipeline.opening import open_pipeline
 from photo2cartoon.pipeline.pipeline import Pipeline
@@ -34,6 +36,14 @@ def load_pipeline(settings: Settings) -> Pipeline:
     """Open the pipeline, or say why it cannot be opened and exit with 2."""
     with told_in_one_line():
         return open_pipeline(settings)
+
+
+def settle(pipeline: Pipeline, options: Options) -> Options:
+    """Return `options` with a style that is loaded, or say which ones are and exit with 2."""
+    try:
+        return pipeline.styles.settle(options)
+    except InvalidOption as problem:
+        raise typer.BadParameter(problem.detail) from problem
 
 
 @contextmanager
