@@ -13,20 +13,27 @@ TORCH ?= torch==2.13.0
 # One process a core, at most four: each loads the models. A process without work takes over another's tests.
 PARALLEL := -n auto --maxprocesses=4 --dist=worksteal
 COVER :=
+SBOM := out/sbom
+MINUTES := 60
 MONITORING := k8s/components/monitoring
 
-.PHONY: install install-train check format serve test test-package test-train test-ops test-image rules verify-models lock clean
+.PHONY: install install-train check format serve test test-package test-train test-ops test-image docs rules verify-models lock sbom soak clean
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python >= 3.11 is needed; call make PYTHON=/path/to/python3.11"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	@echo "Making the virtual environment $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
 
 # A stamp per set of packages: installing again happens only when a lock file changed.
 $(VENV)/serve.stamp: $(SERVE_LOCKS) $(SERVE_NO_DEPS) pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes $(SERVE_LOCKS:%=-r %)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $(SERVE_NO_DEPS)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@echo "Installing what the service needs into $(VENV); this happens once and may take some minutes"
+	@echo "  1 of 3: the locked packages (ONNX Runtime, OpenCV, FastAPI and others)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes $(SERVE_LOCKS:%=-r %)
+	@echo "  2 of 3: OpenVINO"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $(SERVE_NO_DEPS)
+	@echo "  3 of 3: photo2cartoon itself, as an editable package"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # insightface asks for packages that would overwrite ours: requirements/insightface.in.
@@ -76,7 +83,11 @@ $(VENV)/ops.stamp: $(OPS_LOCKS) $(VENV)/dev.stamp
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/ops.txt
 	@touch $@
 
-# axe-core, which judges the page: tests/ops/test_page_access.py.
+$(VENV)/docs.stamp: requirements/docs.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
+	@touch $@
+
+# axe-core, which judges the page (tests/ops/test_page_access.py), and what the documentation's search needs.
 $(VENV)/npm.stamp: requirements/npm/package-lock.json | $(BIN)/python
 	mkdir -p $(VENV)/npm
 	cp requirements/npm/package.json requirements/npm/package-lock.json $(VENV)/npm
@@ -84,12 +95,21 @@ $(VENV)/npm.stamp: requirements/npm/package-lock.json | $(BIN)/python
 	@touch $@
 
 # Needs Debian's packages prometheus, nginx-light, chromium and npm beside the wheels.
-test-ops: $(VENV)/ops.stamp $(VENV)/npm.stamp
+test-ops: $(VENV)/ops.stamp $(VENV)/docs.stamp $(VENV)/npm.stamp
 	$(BIN)/pytest tests/ops
 
 # Needs root, and Debian's packages buildah and debootstrap.
 test-image:
 	docker/prove.sh
+
+# Needs npm beside the wheels. The pages can be opened from the disk, without a network.
+docs: $(VENV)/docs.stamp $(VENV)/npm.stamp
+	PATH="$(abspath $(BIN)):$$PATH" .ci/docs site $(VENV)/npm/node_modules
+	@echo "Open site/index.html in a browser."
+
+# What a release must pass; writes the wheel to dist/. .ci/release says what ADDRESS is for.
+release-check: $(VENV)/dev.stamp
+	.ci/release $(BIN)/python
 
 # Puts the plain rules into the object that the Prometheus Operator takes.
 rules:
@@ -107,6 +127,7 @@ lock:
 	$(LOCK) --extra=gpu --extra=insightface --extra=otel --constraint=requirements/cpu.txt --output-file=requirements/gpu.txt pyproject.toml
 	$(LOCK) --extra=cpu --extra=otel --extra=ops --constraint=requirements/dev.txt --output-file=requirements/ops.txt pyproject.toml
 	$(LOCK) --extra=cpu --extra=otel --extra=train-locked --constraint=requirements/dev.txt --output-file=requirements/train.txt pyproject.toml
+	$(LOCK) --constraint=requirements/ops.txt --constraint=requirements/train.txt --output-file=requirements/docs.txt requirements/docs.in
 	$(LOCK) --no-header --no-annotate --output-file=- requirements/nodeps.in \
 		| awk '/^[^ ]/ { keep = /^(efficientnet-lite-pytorch|lightning-fabric)==/ } keep' > requirements/nodeps.txt
 	$(LOCK) --no-header --no-annotate --output-file=- requirements/insightface.in \
@@ -114,5 +135,23 @@ lock:
 	$(LOCK) --no-header --no-annotate --output-file=- requirements/openvino.in \
 		| awk '/^[^ ]/ { keep = /^openvino==/ } keep' > requirements/openvino.txt
 
+# Bills of materials, CycloneDX 1.6: what each image and the training environment are made of.
+sbom:
+	mkdir -p $(SBOM)
+	$(PYTHON) requirements/sbom.py $(SERVE_LOCKS) $(SERVE_NO_DEPS) > $(SBOM)/cpu.cdx.json
+	$(PYTHON) requirements/sbom.py requirements/build.txt requirements/gpu.txt $(NO_DEPS) > $(SBOM)/gpu.cdx.json
+	$(PYTHON) requirements/sbom.py $(TRAIN_LOCKS) > $(SBOM)/train.cdx.json
+
+# Everything that callers do, for an hour; one table of verdicts, and exit code 1 if one of them is bad.
+soak: $(VENV)/dev.stamp
+	$(BIN)/python -m benchmarks.serving.soak --minutes $(MINUTES)
+
+# Downloads what the image for arm64 installs, 93 MB: every package has a wheel for it, with a hash in the lock.
+lock-fits-arm64: | $(BIN)/python
+	mkdir -p .cache/arm64
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --require-hashes --only-binary=:all: \
+		--python-version 3.11 --implementation cp --platform manylinux_2_28_aarch64 --platform manylinux_2_27_aarch64 \
+		--platform manylinux2014_aarch64 --platform manylinux_2_17_aarch64 --dest .cache/arm64 -r requirements/cpu.txt
+
 clean:
-	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache *.egg-info
+	rm -rf $(VENV) site .cache .mypy_cache .ruff_cache .pytest_cache *.egg-info

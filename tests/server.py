@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from queue import Queue
 from typing import Any, Self
@@ -27,11 +27,14 @@ class Server:
         lines: what it has logged so far.
     """
 
-    def __init__(self, program: str = SERVE, **environment: str) -> None:
+    def __init__(
+        self, program: str = SERVE, *, arguments: Sequence[str] = (), **environment: str
+    ) -> None:
         """Start it and wait until it listens.
 
         Args:
             program: Python source that ends in `main()`; what stands before may change the service.
+            arguments: options of `serve`.
             environment: its settings, P2C_*; those of the tests' own environment do not count.
 
         Raises:
@@ -39,7 +42,7 @@ class Server:
         """
         plain = {name: value for name, value in os.environ.items() if not name.startswith("P2C_")}
         self.process = subprocess.Popen(
-            [sys.executable, "-c", program, "serve"],
+            [sys.executable, "-c", program, "serve", *arguments],
             cwd=ROOT,
             env={**plain, "P2C_PORT": "0", **environment},
             stderr=subprocess.PIPE,

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from photo2cartoon.ground.config_file import VARIABLE
 from photo2cartoon.ground.settings import Settings
 from tests.places import PHOTO, ROOT
 from tests.server import Server
@@ -122,7 +123,7 @@ def test_prose_has_lines_of_at_most_120_characters(page: Path) -> None:
 
 def test_settings_named_elsewhere_exist() -> None:
     names = r"P2C_[A-Z0-9_]+"
-    known = {f"P2C_{name.upper()}" for name in Settings.model_fields} | {"P2C_URL"}
+    known = {f"P2C_{name.upper()}" for name in Settings.model_fields} | {"P2C_URL", VARIABLE}
     for folder in ("docker", "k8s", "docs", "examples"):
         for path in (ROOT / folder).rglob("*.*"):
             if path.suffix not in (".png", ".jpg"):
@@ -144,6 +145,15 @@ def places(page: Path) -> set[str]:
     """Anchors that GitHub gives the headings of a page."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_first_make_serve_says_what_it_is_doing(tmp_path: Path) -> None:
+    call = ["make", "--dry-run", "serve", f"VENV={tmp_path / 'new'}"]
+    done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=True)
+    lines = [line for line in done.stdout.splitlines() if line.startswith(("echo", str(tmp_path)))]
+    slow = [number for number, line in enumerate(lines) if " -m pip install " in line]
+    assert len(slow) == 3
+    assert all(lines[number - 1].startswith("echo") for number in slow)
 
 
 def test_the_changelog_knows_this_version() -> None:

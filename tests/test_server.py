@@ -20,7 +20,8 @@ from photo2cartoon.ground.options import Options
 from photo2cartoon.ground.ticket import Stage
 from photo2cartoon.pipeline.pipeline import Pipeline
 from tests.fakes import HOLD_EACH_STAGE, KILL_A_LANE, NO_TEMP_FOLDER
-from tests.places import ROOT
+from tests.networks import write_endless_generator
+from tests.places import PHOTO, ROOT
 from tests.server import (
     Server,
     connect,
@@ -160,6 +161,29 @@ def test_a_broken_generator_stops_the_start_in_one_line(tmp_path: Path) -> None:
     assert done.returncode == 2
     (told,) = [line for line in done.stderr.splitlines() if not line.startswith("{")]
     assert told.startswith("model broken-")
+
+
+@pytest.mark.parametrize(
+    ("provider", "command"), [("cpu", ["serve"]), ("auto", ["run", str(PHOTO), "--output", "out"])]
+)
+def test_a_generator_that_never_answers_stops_the_start_in_one_line(
+    tmp_path: Path, provider: str, command: list[str]
+) -> None:
+    endless = write_endless_generator(tmp_path / "endless.onnx")
+    settings = {"P2C_GENERATOR": str(endless), "P2C_STYLES": str(endless)}
+    settings |= {"P2C_START_TIMEOUT_S": "5", "P2C_PROVIDER": provider, "P2C_PORT": "0"}
+    done = subprocess.run(
+        [sys.executable, "-m", "photo2cartoon", *command],
+        cwd=tmp_path,
+        env={**os.environ, **settings},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 2
+    (told,) = [line for line in done.stderr.splitlines() if not line.startswith("{")]
+    assert told.startswith("the models are not ready after 5 s: ")
 
 
 def test_draining_under_load_loses_nothing_that_was_accepted(

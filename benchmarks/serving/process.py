@@ -16,6 +16,8 @@ import httpx2
 import psutil
 
 ROOT = Path(__file__).parents[2]
+# The peers' environments have no package of ours: the benchmarks, the service, the models.
+SOURCES = os.pathsep.join(str(folder) for folder in (ROOT, ROOT / "app", ROOT / "models"))
 START_TIMEOUT_S = 120
 STOP_TIMEOUT_S = 20
 
@@ -46,7 +48,7 @@ def running(command: Command, photo: bytes, log: IO[bytes]) -> Iterator[psutil.P
     process = subprocess.Popen(
         command.arguments,
         cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)} | command.environment,
+        env=os.environ | {"PYTHONPATH": SOURCES} | command.environment,
         stdout=log,
         stderr=log,
         start_new_session=True,

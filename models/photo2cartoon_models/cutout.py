@@ -4,6 +4,8 @@ The comic teacher cuts the person out like this before it draws. Whatever learne
 `cutout`, and its drawing gets the `outline` afterwards, which no network has to guess.
 """
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -37,12 +39,15 @@ def firm(matte: Field, unit: float) -> Field:
     width = 2 * round(BRIDGE * unit / 2) + 1
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
     solid = cv2.morphologyEx(np.asarray(person > 0.5, np.uint8), cv2.MORPH_OPEN, disc)
-    islands, sizes = _parts(solid > 0)
+    islands, sizes = _parts(np.asarray(solid, np.uint8))
     if sizes.size > 1:
         kept = _mask(islands, sizes >= SCRAP * sizes[1:].max())
-        person = person * np.asarray(cv2.dilate(kept, disc), np.float32)
-    holes, sizes = _parts(person < 0.5)
-    filled = cv2.dilate(_mask(holes, sizes < HOLE * person.size), np.ones((5, 5)))
+        person = person * cv2.dilate(kept, disc)
+    holes, sizes = _parts(np.asarray(person < 0.5, np.uint8))
+    pinholes = _mask(holes, sizes < HOLE * person.size)
+    if not pinholes.any():
+        return person
+    filled = cv2.dilate(pinholes, np.ones((5, 5), np.uint8))
     return np.maximum(person, blur(np.asarray(filled, np.float32), 1))
 
 
@@ -59,15 +64,13 @@ def cut_out(photo: NDArray[np.uint8], person: Field, unit: float) -> NDArray[np.
     """
     sure = np.asarray(person > SURE, np.uint8)
     size = (2 * max(1, round(REACH * unit)) + 1,) * 2
-    masked = cv2.bitwise_and(photo, photo, mask=sure)
-    sums, counts = (
-        cv2.boxFilter(part, cv2.CV_32S, size, normalize=False) for part in (masked, sure)
-    )
-    result = np.where(sure[:, :, None] > 0, photo, np.uint8(255))
-    border = (person > 0) & (sure == 0)
-    near, weight = counts[border, None], person[border, None]
-    carried = np.where(near > 0, sums[border] / np.maximum(near, 1), photo[border])
-    result[border] = carried * weight + 255 * (1 - weight)
+    masked = cv2.copyTo(photo, sure)
+    parts = (cv2.boxFilter(part, cv2.CV_32S, size, normalize=False) for part in (masked, sure))
+    border = np.flatnonzero((person > 0) & (sure == 0))
+    sums, near, own, weight = (_pixels(part)[border] for part in (*parts, photo, person))
+    carried = np.where(near > 0, sums / np.maximum(near, 1), own)
+    result = np.asarray(cv2.copyTo(photo, sure, np.full_like(photo, 255)), np.uint8)
+    _pixels(result)[border] = carried * weight + 255 * (1 - weight)
     return result
 
 
@@ -81,12 +84,17 @@ def outline(person: Field, unit: float) -> Field:
     distance = cv2.distanceTransform(inside, cv2.DIST_L2, 5)
     distance = np.minimum(distance, 4 * OUTLINE * unit)  # it is huge where there is no outside
     depth = blur(np.asarray(distance, np.float32), unit) / np.float32(OUTLINE * unit)
-    return np.asarray((1 - depth**3).clip(0, 1) * (cover(person) > 0.05), np.float32)
+    lines = np.maximum(1 - depth * depth * depth, np.float32(0))
+    return np.asarray(lines * (cover(person) > np.float32(0.05)), np.float32)
 
 
 def ink(painted: Field, lines: Field) -> Field:
     """Draw `lines` `(H, W)`, 0..1, into colours `(H, W, 3)`, sRGB 0..1: the same, darkened."""
-    return np.asarray(painted + (painted * INK + BLACK - painted) * lines[:, :, None], np.float32)
+    inked = np.array(painted, np.float32, order="C")
+    at = np.flatnonzero(lines)
+    colours, weight = _pixels(inked)[at], _pixels(lines)[at]
+    _pixels(inked)[at] = colours + (colours * INK + BLACK - colours) * weight
+    return inked
 
 
 def cover(person: Field) -> Field:
@@ -94,17 +102,25 @@ def cover(person: Field) -> Field:
     return np.asarray(cv2.dilate(person, np.ones((3, 3))), np.float32)
 
 
-def _parts(mask: NDArray[np.bool]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+def _pixels(picture: NDArray[Any]) -> NDArray[Any]:
+    """Return a contiguous picture `(H, W)` or `(H, W, C)` as rows, `(H * W, C)`: the same memory.
+
+    A few pixels are taken from rows many times faster than from a picture.
+    """
+    return picture.reshape(picture.shape[0] * picture.shape[1], -1)
+
+
+def _parts(mask: NDArray[np.uint8]) -> tuple[NDArray[np.int32], NDArray[np.intp]]:
     """Number the connected parts of `mask` from 1, the rest is 0; return that and their sizes."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
-    return np.asarray(labels, np.int32), np.asarray(stats[:, cv2.CC_STAT_AREA], np.int32)
+    _, labels = cv2.connectedComponents(mask, connectivity=4)
+    return np.asarray(labels, np.int32), np.bincount(labels.ravel())
 
 
-def _mask(labels: NDArray[np.int32], chosen: NDArray[np.bool]) -> Field:
+def _mask(labels: NDArray[np.int32], chosen: NDArray[np.bool]) -> NDArray[np.uint8]:
     """Mark the chosen parts and the pixels beside them with 1; part 0, the rest, never is."""
-    marks = chosen.astype(np.float32)
+    marks = chosen.astype(np.uint8)
     marks[0] = 0
-    return np.asarray(cv2.dilate(marks[labels], np.ones((3, 3))), np.float32)
+    return np.asarray(cv2.dilate(marks.take(labels), np.ones((3, 3), np.uint8)), np.uint8)
 
 
 def carry_outwards(colours: Field, person: Field) -> Field:

@@ -23,10 +23,13 @@ def find_photos(folder: Path, *, outside: Path | None = None) -> list[Path]:
 
     Args:
         folder: where to look; a folder that does not exist has no photos.
-        outside: a folder whose content does not count, because it holds results.
+        outside: a folder whose content does not count, because it holds results; unless `folder`
+            itself lies in it.
     """
     paths = (path for path in folder.rglob("*") if path.suffix.lower() in PHOTO_SUFFIXES)
     results = outside.resolve() if outside else None
+    if results in folder.resolve().parents:
+        results = None
     return sorted(
         path
         for path in paths

@@ -5,6 +5,7 @@ what goes in and comes out (names, shapes, layout, colour order, range) and in w
 computes, so that nothing about a model has to be guessed from the file itself.
 """
 
+import errno
 import hashlib
 import json
 from dataclasses import dataclass, replace
@@ -112,7 +113,7 @@ class Model:
             ManifestError: the file is missing, or its size or digest differs from the entry.
         """
         try:
-            content = self.path.read_bytes()
+            content = _read_regular(self.path)
         except OSError as error:
             raise ManifestError(f"model {self.name}: cannot read {self.path}: {error}") from error
         digest = hashlib.sha256(content).hexdigest()
@@ -255,10 +256,21 @@ def operators_file(path: Path) -> dict[str, Any]:
     Raises:
         OSError: it cannot be read.
     """
-    content = path.read_bytes()
+    content = _read_regular(path)
     facts = {"path": path, "sha256": hashlib.sha256(content).hexdigest()}
     words = dict.fromkeys(("licence", "source", "made_by"), "the operator's")
     return {"name": path.stem, "size_bytes": len(content), **facts, **words}
+
+
+def _read_regular(path: Path) -> bytes:
+    """Read a file, but no device or pipe, which may have no end.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return path.read_bytes()
 
 
 def load_model(path: Path) -> Model:

@@ -53,6 +53,7 @@ class Stub:
     """A pipeline whose work is whatever a test wants."""
 
     batchers = ()
+    failing = ""
     styles = Styles({LITE: cast("Drawer", SimpleNamespace(model=load_manifest()[LITE]))})
 
     def __init__(self, work: Any) -> None:

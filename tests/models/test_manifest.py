@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -192,3 +193,12 @@ def test_an_entry_that_is_no_generators_is_refused(
 ) -> None:
     with pytest.raises(ManifestError, match=message):
         find_generator(load_manifest(), own_generator(tmp_path, **changes))
+
+
+def test_a_device_is_no_model() -> None:
+    """It has no end: reading it would take all memory."""
+    with pytest.raises(ManifestError, match="not a regular file"):
+        find_generator(load_manifest(), "/dev/zero")
+    model = replace(load_manifest()["comic"], path=Path("/dev/zero"))
+    with pytest.raises(ManifestError, match="not a regular file"):
+        model.read_verified()

@@ -14,6 +14,7 @@ from photo2cartoon import __version__
 from photo2cartoon.api.addresses import HeadAsGet, Prefix
 from photo2cartoon.api.answers import answer_problem
 from photo2cartoon.api.batch import router as batch_router
+from photo2cartoon.api.idle import test_when_idle
 from photo2cartoon.api.inference import router as inference_router
 from photo2cartoon.api.keys import Keys
 from photo2cartoon.api.middleware import MIDDLEWARE
@@ -61,10 +62,12 @@ def create_app(
         app.state.engine = engine = await asyncio.to_thread(Engine, settings, open_pipeline)
         app.state.metrics.watch(engine)
         lag = asyncio.create_task(app.state.metrics.watch_loop())
+        idle = asyncio.create_task(test_when_idle(engine, settings.self_test_s))
         try:
             yield
         finally:
             lag.cancel()
+            idle.cancel()
             await asyncio.to_thread(engine.close)
 
     app = DescribedApp(

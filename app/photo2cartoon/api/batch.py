@@ -11,7 +11,8 @@ from fastapi import APIRouter, Request, Response
 from starlette.responses import JSONResponse
 
 from photo2cartoon.api.answers import PRIVATE, negotiate
-from photo2cartoon.api.bodies import body_size, read_options, read_photos, upload_limit
+from photo2cartoon.api.arrival import arrive
+from photo2cartoon.api.bodies import read_options, read_photos
 from photo2cartoon.api.caller import read_timeout, unless_left
 from photo2cartoon.api.documents import JSON, ZIP, gives_several, pack
 from photo2cartoon.api.keys import Admitted
@@ -27,7 +28,6 @@ from photo2cartoon.ground.errors import (
 )
 from photo2cartoon.ground.formats import MEDIA_TYPES, SUFFIXES
 from photo2cartoon.ground.options import Options
-from photo2cartoon.ground.ticket import Stage
 from photo2cartoon.telemetry.metrics import Metrics
 
 log = logging.getLogger("photo2cartoon.api.batch")
@@ -73,12 +73,8 @@ async def cartoonize_batch(request: Request, engine: EngineDep, _: Admitted) -> 
     """Turn every photo of the form into a cartoon; one that fails costs the others nothing."""
     timeout_s = read_timeout(request, engine.settings)
     media_type = negotiate(request, [ZIP, JSON])
-    engine.lanes.check_room(timeout_s)
-    with engine.hold(body_size(request, engine.settings.max_batch_bytes)):
-        ticket = request.state.ticket = request.app.state.open_ticket()
-        with ticket.stage(Stage.READ):
-            async with upload_limit(engine.settings.upload_timeout_s):
-                photos, fields = await read_photos(request, engine.settings.max_batch_bytes)
+    limit = engine.settings.max_batch_bytes
+    async with arrive(request, engine, read_photos, limit) as ((photos, fields), _ticket):
         if not photos:
             raise PhotoMissing("Send the photos as files named 'photo' in a multipart/form-data.")
         if len(photos) > engine.settings.max_photos:

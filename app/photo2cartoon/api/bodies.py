@@ -19,7 +19,6 @@ from photo2cartoon.ground.errors import (
     PhotoMissing,
     UnsupportedCoding,
     UnsupportedFormat,
-    UploadTimeout,
 )
 from photo2cartoon.ground.options import Options, parse_options
 
@@ -36,24 +35,10 @@ def media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def body_size(request: Request, limit: int) -> int:
-    """Return how much memory the body may take, bytes: its declared length, else `limit`."""
+def declared_size(request: Request) -> int:
+    """Return the body's length as its head declares it, bytes; 0 where it declares none."""
     declared = request.headers.get("content-length", "")
-    return int(declared) if LENGTH.fullmatch(declared) else limit
-
-
-@asynccontextmanager
-async def upload_limit(seconds: float) -> AsyncIterator[None]:
-    """Inside, a body is read, within `seconds`.
-
-    Raises:
-        UploadTimeout: reading took longer.
-    """
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except TimeoutError as error:
-        raise UploadTimeout from error
+    return int(declared) if LENGTH.fullmatch(declared) else 0
 
 
 async def read_photo(request: Request, max_bytes: int) -> tuple[bytes, Fields]:
@@ -136,13 +121,13 @@ async def read_form(request: Request, max_bytes: int, max_files: int) -> AsyncIt
     )
     parser.spool_max_size = max_bytes  # photos stay in memory and are never written to disk
     try:
-        form = await parser.parse()
-    except (MultiPartException, ValueError) as error:  # ValueError: of a charset that is asked for
-        raise MalformedRequest("The form cannot be parsed, or holds too many files.") from error
-    try:
+        try:
+            form = await parser.parse()
+        except (MultiPartException, ValueError) as error:  # ValueError: of a charset
+            raise MalformedRequest("The form cannot be parsed, or holds too many files.") from error
         yield form
     finally:
-        await form.close()
+        parser.close_files()
 
 
 class _FormParser(MultiPartParser):
@@ -150,6 +135,11 @@ class _FormParser(MultiPartParser):
 
     Clients that write forms by hand leave the file name out, or give it as `filename*` only.
     """
+
+    def close_files(self) -> None:
+        """Give back the memory of every file, also of one that has not come in full."""
+        for file in self._files_to_close_on_error:
+            file.close()
 
     def on_headers_finished(self) -> None:
         part = self._current_part

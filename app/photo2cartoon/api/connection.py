@@ -5,6 +5,7 @@
     answer    must be taken at 4 KB/s or more, or the connection ends
     idle      ends after 65 s, and earlier where a new caller needs the place
     number    at most `P2C_MAX_CONNECTIONS`; one more is 503 while all of them work
+    peer      at most `P2C_MAX_CONNECTIONS_PER_PEER` from one address; one more is 429 likewise
 
 uvicorn's protocol, on which this one is built, has none of these bounds but the 65 s. What cannot
 be answered by the application has the same form as its answers, and is logged and counted alike.
@@ -14,6 +15,7 @@ import asyncio
 import time
 import uuid
 from enum import Enum, auto
+from ipaddress import ip_address
 from typing import Any, Final
 
 from httptools import HttpParserError, HttpParserUpgrade
@@ -27,8 +29,10 @@ from photo2cartoon.ground.errors import (
     MalformedRequest,
     Overloaded,
     Problem,
+    TooManyAtOnce,
     UploadTimeout,
 )
+from photo2cartoon.ground.settings import Settings
 
 MAX_HEAD_BYTES: Final = 32_768
 MAX_HEAD_LINES: Final = 100
@@ -41,6 +45,8 @@ KEEP_ALIVE_S: Final = (
 LINGER_S: Final = 2  # a connection closed while its caller still sends would lose the answer
 ANSWER_CHECK_S: Final = 15
 ANSWER_CHECK_BYTES: Final = 4_000 * ANSWER_CHECK_S
+
+PEER_DETAIL: Final = "As many connections as one address may have are open from yours, and at work."
 
 
 class _Part(Enum):
@@ -62,12 +68,11 @@ class _Flow(FlowControl):
 
 
 class Connection(HttpToolsProtocol):
-    """One caller's connection. `uvicorn.Config.limit_concurrency` says how many there may be."""
+    """One caller's connection."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, settings: Settings, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.max_connections = self.limit_concurrency
-        self.limit_concurrency = None  # uvicorn's own answer to it is plain text
+        self._settings = settings
         self._part = _Part.START
         # When it came to be idle. uvloop's own time is the same for many that come together.
         self._since = time.monotonic()
@@ -85,8 +90,12 @@ class Connection(HttpToolsProtocol):
         super().connection_made(transport)  # type: ignore[arg-type]
         self.flow = self._flow = _Flow(self.transport)
         self._end_after(KEEP_ALIVE_S)
-        if self.max_connections and len(self.connections) > self.max_connections:
-            self._make_room()
+        if len(self.connections) > self._settings.max_connections:
+            self._make_room(self._others, Overloaded(retry_after_s=1))
+        elif most := self._settings.max_connections_per_peer:
+            peers = [other for other in self._others if other.peer == self.peer]
+            if len(peers) >= most:
+                self._make_room(peers, TooManyAtOnce(PEER_DETAIL, retry_after_s=1))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._ahead.clear()
@@ -252,20 +261,26 @@ class Connection(HttpToolsProtocol):
         else:
             self._answer_check = self.loop.call_later(ANSWER_CHECK_S, self._check_answer, left)
 
-    def _make_room(self) -> None:
-        """End the connection that has been idle longest; refuse this one where none is idle."""
-        idle = [
-            other
-            for other in self.connections
-            if isinstance(other, Connection)
-            and other is not self
-            and not other._answering
-            and not other.transport.is_closing()
-        ]
+    @property
+    def peer(self) -> int | None:
+        """The caller's address as a number: of IPv6 its first 64 bits, which one caller has."""
+        if self.client is None:
+            return None
+        address = ip_address(self.client[0])
+        return int(address) >> 64 if address.version == 6 else int(address)
+
+    @property
+    def _others(self) -> list["Connection"]:
+        found = (other for other in self.connections if isinstance(other, Connection))
+        return [other for other in found if other is not self]
+
+    def _make_room(self, others: list["Connection"], problem: Problem) -> None:
+        """End the one of `others` that has been idle longest; refuse this one if none is idle."""
+        idle = [one for one in others if not one._answering and not one.transport.is_closing()]
         if idle:
             min(idle, key=lambda other: other._since).transport.abort()
         else:
-            self._refuse(Overloaded(retry_after_s=1))
+            self._refuse(problem)
 
     def _refuse(self, problem: Problem) -> None:
         """Answer with a problem and end the connection; the application learns that it ended."""
@@ -293,12 +308,8 @@ class Connection(HttpToolsProtocol):
 
     def _write_problem(self, problem: Problem, request_id: str) -> None:
         response = problem_response(problem, request_id)
-        headers = [
-            *self.server_state.default_headers,
-            *response.raw_headers,
-            (b"x-request-id", request_id.encode()),
-            (b"connection", b"close"),
-        ]
+        response.headers.update({"X-Request-ID": request_id, "Connection": "close"})
+        headers = [*self.server_state.default_headers, *response.raw_headers]
         lines = b"".join(b"%s: %s\r\n" % header for header in headers)
         body = bytes(response.body)
         self.transport.write(STATUS_LINE[response.status_code] + lines + b"\r\n" + body)

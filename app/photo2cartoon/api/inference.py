@@ -95,7 +95,7 @@ async def server_live(engine: EngineDep) -> JSONResponse:
 @router.get("/v2/health/ready", **SERVER_HEALTH)
 async def server_ready(engine: EngineDep) -> JSONResponse:
     """Answer as `/readyz`."""
-    ready = engine.alive and not engine.draining
+    ready = engine.alive and not engine.draining and not engine.pipeline.failing
     return JSONResponse({"ready": ready}, 200 if ready else 503)
 
 

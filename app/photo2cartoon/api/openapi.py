@@ -244,7 +244,7 @@ READY: dict[str, Any] = {
     "summary": "The service can take work",
     "responses": {
         200: answer(schemas.Readiness, "It can"),
-        503: answer(schemas.Readiness, "It is draining or dead"),
+        503: answer(schemas.Readiness, "It is draining, failing or dead"),
     },
 }
 METRICS: dict[str, Any] = {

@@ -36,6 +36,13 @@ HEADERS = {  # beside those of `middleware.SafeHeaders`
 }
 
 
+def example_of(style: str) -> str | None:
+    """Return the address, below the service's own, of a picture by a style that comes along."""
+    name = f"style-{style}.webp"
+    known = {file.name for file in FOLDER.iterdir()}
+    return f"page/{name}" if name in known else None
+
+
 def page_router(settings: Settings) -> APIRouter:
     """Return the routes of the pages and their files; none if `P2C_PAGE` is false."""
     router = APIRouter(include_in_schema=False)

@@ -57,8 +57,9 @@ async def cartoonize(request: Request, engine: EngineDep, _: Admitted) -> Respon
 
 @router.get("/v1/styles", **STYLES)
 async def list_styles(engine: EngineDep) -> JSONResponse:
-    """Return each style's name, licence, sizes and digest; the first is the default."""
-    return JSONResponse({"styles": describe(engine.pipeline.styles)})
+    """Return each style's name, licence, sizes, digest and example; the first is the default."""
+    styles = describe(engine.pipeline.styles, examples=engine.settings.page)
+    return JSONResponse({"styles": styles})
 
 
 @router.get("/metrics", response_class=PlainTextResponse, **METRICS)
@@ -78,9 +79,12 @@ async def live(engine: EngineDep) -> JSONResponse:
 @router.get("/readyz", **READY)
 async def ready(engine: EngineDep) -> JSONResponse:
     """Answer that every model is verified, loaded and warm, and how long a photo would wait."""
-    status = "draining" if engine.draining else "ready" if engine.alive else "dead"
+    failing = engine.pipeline.failing
+    working = "failing" if failing else "ready"
+    status = "draining" if engine.draining else working if engine.alive else "dead"
     state = {
         "status": status,
+        "failing": failing,
         "predicted_wait_ms": round(engine.lanes.predicted_wait_s * 1000),
         "waiting": engine.lanes.waiting,
         "running": engine.lanes.running,

@@ -128,6 +128,10 @@ class Style(_Document):
     compose: list[str]
     colours: Literal["photo", "drawn"]
     digest: str = Field(description="sha256 of the generator's file")
+    example: str | None = Field(
+        description="address of a picture that it drew, relative to this one; null without",
+        examples=["../page/style-comic.webp"],
+    )
 
 
 class StyleList(_Document):
@@ -145,7 +149,8 @@ class Liveness(_Document):
 class Readiness(_Document):
     """Whether the service takes work, and how much it has."""
 
-    status: Literal["ready", "draining", "dead"]
+    status: Literal["ready", "draining", "failing", "dead"]
+    failing: str = Field(description="why the last self test failed; empty if it passed")
     predicted_wait_ms: int = Field(description="how long a photo that came now would wait")
     waiting: int
     running: int

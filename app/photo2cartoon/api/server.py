@@ -8,6 +8,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 
 import uvicorn
@@ -16,7 +17,8 @@ from photo2cartoon.api.app import create_app
 from photo2cartoon.api.connection import KEEP_ALIVE_S, Connection
 from photo2cartoon.engine.engine import Engine
 from photo2cartoon.ground.errors import Draining
-from photo2cartoon.ground.settings import Settings
+from photo2cartoon.ground.settings import Settings, unknown_variables
+from photo2cartoon.ground.time_limit import start_limit
 from photo2cartoon.pipeline.opening import open_pipeline
 from photo2cartoon.runtime.checks import Finding, StartRefused
 from photo2cartoon.telemetry.logs import capture_native_stderr, configure_logs
@@ -36,19 +38,22 @@ def serve(settings: Settings) -> None:
     """
     capture_native_stderr()
     configure_logs(settings.log_level)
-    _check_address(settings.host, settings.port)
-    pipeline = open_pipeline(settings)  # here, where its errors can be told in one line
+    if names := unknown_variables():
+        log.warning("variables_ignored", extra={"fields": {"names": names}})
+    host = "" if settings.host == "::" else settings.host  # asyncio would leave IPv4 out of `::`
+    _check_address(host, settings.port)
+    with start_limit(settings):
+        pipeline = open_pipeline(settings)  # here, where its errors can be told in one line
     app = create_app(settings, lambda _: pipeline)
     config = uvicorn.Config(
         app,
-        host=settings.host,
+        host=host,
         port=settings.port,
         log_config=None,
         access_log=False,
         server_header=False,
-        http=Connection,
+        http=partial(Connection, settings=settings),  # type: ignore[arg-type]
         ws="none",
-        limit_concurrency=settings.max_connections,
         timeout_keep_alive=KEEP_ALIVE_S,
         # What still waits after the grace is refused (below); what runs gets this much more time.
         timeout_graceful_shutdown=math.ceil(settings.grace_s) + LAST_JOBS_S,
@@ -59,25 +64,32 @@ def serve(settings: Settings) -> None:
 def _check_address(host: str, port: int) -> None:
     """Refuse an address on which nobody can listen, before the models are loaded.
 
+    Args:
+        host: name or address; empty for every address of the machine, of IPv4 and of IPv6.
+        port: 0 for a free one.
+
     Raises:
         StartRefused: it is in use, or not this machine's.
     """
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:  # as asyncio does: [::] leaves 0.0.0.0 alone
-                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            probe.bind(address)
+        addresses = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        for family, kind, protocol, _, address in addresses if host == "" else addresses[:1]:
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:  # as asyncio does: [::] leaves 0.0.0.0 alone
+                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                probe.bind(address)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             finding = Finding(
-                f"port {port} of {host} is in use", "P2C_PORT takes another, 0 a free one"
+                f"port {port} of {host or '::'} is in use",
+                "--port or P2C_PORT takes another, 0 a free one",
             )
         else:
-            finding = Finding(f"cannot listen on {host}:{port}", error.strerror or str(error))
+            reason = error.strerror or str(error)
+            finding = Finding(f"cannot listen on {host or '::'}:{port}", reason)
         raise StartRefused(finding) from error
 
 
@@ -103,7 +115,8 @@ class _Server(uvicorn.Server):
         for server in self.servers:
             for listener in server.sockets:
                 host, port = listener.getsockname()[:2]
-                log.info("ready", extra={"fields": {"url": f"http://{host}:{port}"}})
+                address = f"[{host}]" if listener.family == socket.AF_INET6 else host
+                log.info("ready", extra={"fields": {"url": f"http://{address}:{port}"}})
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self._stop_at is None and self.started:

@@ -16,7 +16,8 @@ from photo2cartoon.cli.bulk import (
     run_bulk,
     write_report,
 )
-from photo2cartoon.cli.terminal import load_pipeline, read_settings, settle
+from photo2cartoon.cli.drawing import check_folders, settle
+from photo2cartoon.cli.terminal import load_pipeline, read_settings
 from photo2cartoon.ground.formats import SUFFIXES
 from photo2cartoon.ground.machine import available_cores
 from photo2cartoon.ground.options import Options
@@ -65,7 +66,11 @@ def start_on_paths(call: BulkCall) -> Started:
         typer.BadParameter: the source is no folder or has no photo, or is the target.
     """
     source, target = Path(call.source), Path(call.target)
-    _check_folders(source, target)
+    if not source.is_dir():
+        raise typer.BadParameter("there is no such folder", param_hint="SOURCE")
+    if target.exists() and not target.is_dir():
+        raise typer.BadParameter("this is a file", param_hint="TARGET")
+    check_folders(source, target)
     photos = find_photos(source, outside=target)
     if not photos:
         raise typer.BadParameter("there is no photo in this folder", param_hint="SOURCE")
@@ -74,19 +79,10 @@ def start_on_paths(call: BulkCall) -> Started:
     targets = {photo: places[photo] for photo in mine}
     settings = read_settings()
     pipeline = load_pipeline(settings)
-    options = settle(pipeline, call.options)
+    options = settle(pipeline.styles, call.options)
     threads = pipeline.lanes(settings.threads or available_cores())
     work = run_bulk(pipeline, targets, source, options, threads=threads, again=call.again)
     return len(targets), work
-
-
-def _check_folders(source: Path, target: Path) -> None:
-    if not source.is_dir():
-        raise typer.BadParameter("there is no such folder", param_hint="SOURCE")
-    if target.exists() and not target.is_dir():
-        raise typer.BadParameter("this is a file", param_hint="TARGET")
-    if target.resolve() == source.resolve():
-        raise typer.BadParameter("the cartoons need a folder of their own", param_hint="TARGET")
 
 
 def start_on_urls(call: BulkCall) -> Started:
@@ -100,7 +96,7 @@ def start_on_urls(call: BulkCall) -> Started:
 
     settings = read_settings()
     pipeline = load_pipeline(settings)
-    settle(pipeline, call.options)
+    settle(pipeline.styles, call.options)
     threads = READS_AHEAD * pipeline.lanes(settings.threads or available_cores())
     return len(work.places), draw_here(pipeline, work, threads=threads, again=call.again)
 

@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from photo2cartoon.ground.config_file import ConfigFileError
 from photo2cartoon.ground.machine import (
     MIB,
     available_cores,
@@ -26,7 +27,8 @@ from photo2cartoon.ground.machine import (
     total_memory,
     who_listens,
 )
-from photo2cartoon.ground.settings import PREFIX, Settings, explain
+from photo2cartoon.ground.origins import DEFAULT, describe_settings, explain
+from photo2cartoon.ground.settings import PREFIX, Settings, unknown_variables, variable
 from photo2cartoon.runtime.checks import (
     Finding,
     StartRefused,
@@ -111,12 +113,21 @@ def show(report: Report, console: Console) -> None:
 def _check_settings(report: Report) -> None:
     try:
         report.settings = Settings()
-    except ValidationError as error:
+    except (ValidationError, ConfigFileError) as error:
         for line in explain(error):
             report.wrong(line, "mend or unset it (the rest is looked at with the defaults)")
-    known = {PREFIX + name.upper() for name in Settings.model_fields}
-    given = sorted(name for name in os.environ if name.upper() in known)
-    report.add("settings", ", ".join(f"{n}={os.environ[n]}" for n in given) or "all defaults")
+        report.add("settings", "wrong: see below")
+        return
+    given = [
+        f"{stated.source}={stated.text}"
+        if stated.source.upper() == variable(stated.name)
+        else f"{stated.source}: {stated.name}={stated.text}"
+        for stated in describe_settings(report.settings)
+        if stated.source != DEFAULT
+    ]
+    report.add("settings", ", ".join(given) or "all defaults")
+    if names := unknown_variables():
+        report.add("not settings", f"{', '.join(names)}: ignored")
 
 
 def _check_versions(report: Report) -> None:

@@ -2,9 +2,11 @@
 
 import os
 import sys
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from itertools import count
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -16,32 +18,40 @@ from photo2cartoon.cli.bulk_sources import (
     start_on_paths,
     start_on_urls,
 )
+from photo2cartoon.cli.drawing import (
+    Background,
+    Colours,
+    Compose,
+    Faces,
+    Format,
+    OnNoFace,
+    Quality,
+    Size,
+    Style,
+    read_options,
+    say_failure,
+    settle,
+)
+from photo2cartoon.cli.fetching import NotFetchedError, fetch, part_addresses
 from photo2cartoon.cli.folders import count_words, follow
-from photo2cartoon.cli.terminal import err, load_pipeline, out, read_settings, settle, shown
-from photo2cartoon.ground.errors import InvalidOption, Problem
+from photo2cartoon.cli.remote import Remote, open_remote
+from photo2cartoon.cli.terminal import load_pipeline, out, read_settings, shown
+from photo2cartoon.ground.errors import Problem
 from photo2cartoon.ground.formats import FORMATS_BY_SUFFIX, SUFFIXES, OutputFormat
-from photo2cartoon.ground.options import Options, parse_options
+from photo2cartoon.ground.options import Options
 from photo2cartoon.pipeline.pipeline import Pipeline
 
 STREAM = Path("-")  # the standard input
-
-
-def _describe(name: str) -> str:
-    return f"{Options.model_fields[name].description}."
-
-
-Style = Annotated[str | None, typer.Option("--style", help=_describe("style"))]
-Faces = Annotated[str, typer.Option("--faces", help=_describe("faces"))]
-Compose = Annotated[str, typer.Option("--compose", help=_describe("compose"))]
-Size = Annotated[int | None, typer.Option("--size", help=_describe("size"))]
-Background = Annotated[str | None, typer.Option("--background", help=_describe("background"))]
-Colours = Annotated[str | None, typer.Option("--colours", help=_describe("colours"))]
-Format = Annotated[str | None, typer.Option("--format", help=_describe("format"))]
-Quality = Annotated[int | None, typer.Option("--quality", help=_describe("quality"))]
+Artist = Pipeline | Remote  # what settles options and draws
 
 
 def run(
-    photos: Annotated[list[Path], typer.Argument(help="Photos; - is the standard input.")],
+    given: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PHOTOS", help="Photos, or their https addresses; - is the standard input."
+        ),
+    ],
     output: Annotated[
         str | None,
         typer.Option(
@@ -53,20 +63,31 @@ def run(
     ] = None,
     style: Style = None,
     faces: Faces = "largest",
+    on_no_face: OnNoFace = "error",
     compose: Compose = "portrait",
     size: Size = None,
     background: Background = None,
     colours: Colours = None,
     output_format: Format = None,
     quality: Quality = None,
+    server: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Draw on the service at this address, and not here."),
+    ] = None,
+    api_key: Annotated[
+        str | None,
+        typer.Option(envvar="PHOTO2CARTOON_API_KEY", help="The API key of that service."),
+    ] = None,
 ) -> None:
     """Turn photos into cartoons.
 
-    Exit code: 0 all photos are drawn, 1 some photos failed, 2 the call itself is wrong.
+    Exit code: 0 all photos are drawn, 1 some photos failed, 2 the call itself is wrong, or the
+    service does not answer.
     """
-    options = _read_options(
+    options = read_options(
         style=style,
         faces=faces,
+        on_no_face=on_no_face,
         compose=compose,
         size=size,
         background=background,
@@ -74,13 +95,22 @@ def run(
         format=output_format,
         quality=quality,
     )
-    targets, options = _plan_outputs(photos, output, options)
-    pipeline = load_pipeline(read_settings())
-    options = settle(pipeline, options)
-    failed = [
-        photo for photo in photos if not _run_one(pipeline, photo, targets.get(photo), options)
-    ]
-    if failed:
+    photos, addresses = part_addresses(given)
+    targets, options = _plan_outputs(photos, output, options, addresses)
+    settings = read_settings()
+
+    def read(photo: Path) -> bytes:
+        if photo in addresses:
+            return fetch(addresses[photo], settings.max_body_bytes)
+        return sys.stdin.buffer.read() if photo == STREAM else photo.read_bytes()
+
+    with open_remote(server, api_key) if server else nullcontext(load_pipeline(settings)) as artist:
+        options = settle(artist if isinstance(artist, Remote) else artist.styles, options)
+        drawn = [
+            _run_one(artist, read, photo, targets.get(photo), options, addresses.get(photo))
+            for photo in photos
+        ]
+    if not all(drawn):
         raise typer.Exit(1)
 
 
@@ -92,6 +122,7 @@ def bulk(
     target: Annotated[str, typer.Argument(help="Folder for the cartoons: a path or a URL.")],
     style: Style = None,
     faces: Faces = "largest",
+    on_no_face: OnNoFace = "error",
     compose: Compose = "portrait",
     size: Size = None,
     background: Background = None,
@@ -114,9 +145,10 @@ def bulk(
     Exit code: 0 all photos are drawn, 1 some photos failed (the report says why), 2 the call itself
     is wrong or there is no photo, 130 stopped by Ctrl-C.
     """
-    options = _read_options(
+    options = read_options(
         style=style,
         faces=faces,
+        on_no_face=on_no_face,
         compose=compose,
         size=size,
         background=background,
@@ -136,7 +168,7 @@ def bulk(
     def note(outcome: Outcome) -> None:
         outcomes.append(outcome)
         if outcome.status == "failed":
-            _say_failure(outcome.photo, outcome.detail, outcome.code)
+            say_failure(outcome.photo, outcome.detail, outcome.code)
 
     try:
         finished = follow(work, "photos", total, note)
@@ -158,34 +190,40 @@ def _read_shard(text: str) -> Shard:
         raise typer.BadParameter(str(error), param_hint="--shard") from error
 
 
-def _run_one(pipeline: Pipeline, photo: Path, target: Path | None, options: Options) -> bool:
+def _run_one(
+    artist: Artist,
+    read: Callable[[Path], bytes],
+    photo: Path,
+    target: Path | None,
+    options: Options,
+    address: str | None,
+) -> bool:
     """Draw one photo into `target`, or into the standard output; False if it failed."""
+    name = address or photo
     try:
-        data = sys.stdin.buffer.read() if photo == STREAM else photo.read_bytes()
-        pictures = pipeline.cartoonize(data, options)
+        pictures = artist.cartoonize(read(photo), options)
         if target is None:
             sys.stdout.buffer.write(b"".join(pictures))
             return True
         for path in write_pictures(pictures, target):
-            out.print(f"{shown(photo)} -> {shown(path)}", markup=False)
+            out.print(f"{shown(name)} -> {shown(path)}", markup=False)
     except Problem as problem:
-        _say_failure(photo, problem.detail, problem.code)
+        say_failure(name, problem.detail, problem.code)
+        return False
+    except NotFetchedError as error:
+        say_failure(name, str(error.strerror), "not_fetched")
         return False
     except IsADirectoryError as error:
-        _say_failure(photo, str(error.strerror), "photo2cartoon bulk draws a whole folder")
+        say_failure(name, str(error.strerror), "photo2cartoon bulk draws a whole folder")
         return False
     except OSError as error:
-        _say_failure(photo, str(error.strerror), shown(error.filename or photo))
+        say_failure(name, str(error.strerror), shown(error.filename or name))
         return False
     return True
 
 
-def _say_failure(photo: Path | str, detail: str, code: str) -> None:
-    err.print(f"{shown(photo)}: {detail} ({code})", markup=False)
-
-
 def _plan_outputs(
-    photos: list[Path], output: str | None, options: Options
+    photos: list[Path], output: str | None, options: Options, addresses: Mapping[Path, str]
 ) -> tuple[dict[Path, Path], Options]:
     """Choose the place and format of each cartoon, before any work is done.
 
@@ -209,7 +247,7 @@ def _plan_outputs(
         raise typer.BadParameter(
             "two photos would be written to the same file", param_hint="PHOTOS"
         )
-    if places & {photo.resolve() for photo in photos}:
+    if places & {photo.resolve() for photo in photos if photo not in addresses}:
         raise typer.BadParameter("would overwrite a photo", param_hint="--output")
     return targets, options
 
@@ -254,15 +292,8 @@ def _plan_named(
             raise typer.BadParameter(
                 "differs from the suffix of the output file", param_hint="--format"
             )
-        options = _read_options(**{**options.model_dump(), "format": named})
+        options = read_options(**{**options.model_dump(), "format": named})
         return {photos[0]: path}, options
     suffix = SUFFIXES[options.format or "png"]
     stems = {photo: "stdin" if photo == STREAM else photo.stem for photo in photos}
     return {photo: path / f"{stem}-cartoon{suffix}" for photo, stem in stems.items()}, options
-
-
-def _read_options(**given: Any) -> Options:
-    try:
-        return parse_options(given)
-    except InvalidOption as problem:
-        raise typer.BadParameter(problem.detail) from problem

@@ -3,15 +3,17 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from photo2cartoon.ground.errors import InvalidOption
-from photo2cartoon.ground.options import Options
-from photo2cartoon.ground.settings import Settings, explain
+from photo2cartoon.ground.config_file import ConfigFileError
+from photo2cartoon.ground.origins import explain
+from photo2cartoon.ground.settings import Settings
+from photo2cartoon.ground.time_limit import start_limit
 from photo2cartoon.pipeline.opening import open_pipeline
 from photo2cartoon.pipeline.pipeline import Pipeline
 from photo2cartoon.runtime.checks import StartRefused
@@ -34,16 +36,8 @@ def count_up() -> Progress:
 
 def load_pipeline(settings: Settings) -> Pipeline:
     """Open the pipeline, or say why it cannot be opened and exit with 2."""
-    with told_in_one_line():
+    with told_in_one_line(), start_limit(settings):
         return open_pipeline(settings)
-
-
-def settle(pipeline: Pipeline, options: Options) -> Options:
-    """Return `options` with a style that is loaded, or say which ones are and exit with 2."""
-    try:
-        return pipeline.styles.settle(options)
-    except InvalidOption as problem:
-        raise typer.BadParameter(problem.detail) from problem
 
 
 @contextmanager
@@ -56,11 +50,16 @@ def told_in_one_line() -> Iterator[None]:
         raise typer.Exit(2) from error
 
 
-def read_settings() -> Settings:
-    """Read the settings from the environment, or say what is wrong with them and exit with 2."""
+def read_settings(**flags: Any) -> Settings:
+    """Read the settings, or say what is wrong with them and exit with 2.
+
+    Args:
+        flags: settings of the command line, which win; None is one that was not given.
+    """
+    given = {name: value for name, value in flags.items() if value is not None}
     try:
-        return Settings()
-    except ValidationError as error:
-        for line in explain(error):
+        return Settings(**given)
+    except (ValidationError, ConfigFileError) as error:
+        for line in explain(error, given):
             err.print(line, markup=False, style="red")
         raise typer.Exit(2) from error

@@ -4,6 +4,8 @@ It knows nothing of how photos arrive: it takes bytes, options and a deadline, a
 """
 
 import asyncio
+import logging
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -11,13 +13,38 @@ from photo2cartoon.engine.etag import fingerprint, make_etag
 from photo2cartoon.engine.lanes import Lanes
 from photo2cartoon.engine.results import Results
 from photo2cartoon.ground.errors import Overloaded
-from photo2cartoon.ground.machine import available_cores
+from photo2cartoon.ground.machine import MIB, available_cores, memory_limit, resident_memory
 from photo2cartoon.ground.options import Options
 from photo2cartoon.ground.settings import Settings
 from photo2cartoon.ground.ticket import Ticket
 from photo2cartoon.pipeline.pipeline import Pipeline
+from photo2cartoon.pipeline.weight import weigh
+
+log = logging.getLogger("photo2cartoon.engine.engine")
 
 HASHED_AT_ONCE = 1_000_000  # bytes; hashing takes 1 ms per 2 MB, so more would hold up others
+
+READ_AT_ONCE = (b"\xff\xd8", b"\x89PNG", b"RIFF")  # files that tell their size in microseconds
+MARGIN = 0.9  # of the limit: allocators, and what the kernel counts besides, take a little
+
+
+def memory_budget(settings: Settings, limit: int | None, resident: int) -> float:
+    """Return how much memory the photos that are drawn may take in all, bytes.
+
+    By default it is the limit's rest: without what the process holds before its first photo, and
+    without the bodies that may be at hand; but at least half of what is left by the process.
+
+    Args:
+        settings: of the service.
+        limit: most memory that the process may have, bytes; None: there is no limit.
+        resident: what it holds at rest, bytes.
+    """
+    if settings.memory_budget:
+        return settings.memory_budget
+    if limit is None:
+        return math.inf
+    left = max(1.0, MARGIN * limit - resident)
+    return max(left / 2, left - settings.max_buffered_bytes)
 
 
 class Engine:
@@ -47,15 +74,19 @@ class Engine:
         self._fingerprint = fingerprint(self.pipeline.models, self.pipeline.device.describe())
         self._weak = self.pipeline.device.on_gpu
         cores = settings.threads or available_cores()
+        budget = memory_budget(settings, memory_limit(), resident_memory())
+        budget_mib = None if budget == math.inf else round(budget / MIB)
+        log.info("memory budget", extra={"fields": {"mib": budget_mib}})
         if batchers := self.pipeline.batchers:
             self.lanes = Lanes(
                 self.pipeline.lanes(cores),
                 settings.max_queue,
                 cores=cores,
+                budget=budget,
                 fastest_s=lambda: max(batcher.fastest_s for batcher in batchers),
             )
         else:
-            self.lanes = Lanes(cores, settings.max_queue)
+            self.lanes = Lanes(cores, settings.max_queue, budget=budget)
 
     @property
     def alive(self) -> bool:
@@ -117,9 +148,26 @@ class Engine:
         Raises:
             Problem: as `cartoonize`.
         """
+        weight = 0
+        if self.lanes.budget < math.inf:
+            weight = await self._weigh(photo, options)
         return await self.lanes.run(
-            lambda: self.pipeline.cartoonize(photo, options, ticket), ticket
+            lambda: self.pipeline.cartoonize(photo, options, ticket), ticket, weight
         )
+
+    async def _weigh(self, photo: bytes, options: Options) -> int:
+        """Return the most memory that drawing `photo` takes, bytes.
+
+        Raises:
+            Problem: the file says that it is none that is drawn.
+        """
+        if len(photo) <= HASHED_AT_ONCE and photo.startswith(READ_AT_ONCE):
+            return self._weigh_now(photo, options)
+        return await asyncio.to_thread(self._weigh_now, photo, options)
+
+    def _weigh_now(self, photo: bytes, options: Options) -> int:
+        on_gpu = self.pipeline.device.on_gpu
+        return weigh(photo, options, self.pipeline.max_pixels, on_gpu=on_gpu)
 
     def close(self) -> None:
         """Finish what runs, answer what waits, end every thread."""

@@ -3,6 +3,10 @@
 On a CPU there is one lane per core and no photo waits for others: a batch gains nothing there
 (docs/benchmarks.md). Where networks run in batches, lanes outnumber the cores, because most of them
 wait inside a `Batcher`; the cores are then shared out as permits.
+
+Jobs have weights, the memory that they take, and those that run have no more than `budget` in all.
+A job at the front that does not fit is passed by those that fit beside it: it waits only for jobs
+that ran before it came to the front, so a stream of light ones never keeps a heavy one waiting.
 """
 
 import asyncio
@@ -13,6 +17,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from heapq import heapify, heapreplace
+from itertools import islice
 from typing import Any, TypeVar
 
 from photo2cartoon.ground.errors import (
@@ -21,6 +27,7 @@ from photo2cartoon.ground.errors import (
     InternalError,
     Overloaded,
     Problem,
+    TooMuchMemory,
     WouldBeLate,
 )
 from photo2cartoon.ground.forecast import RunningQuantile, RunningTime
@@ -36,6 +43,8 @@ STUCK_AFTER_S = 120.0  # one photo on one lane: the largest scenes stay well bel
 
 @dataclass(slots=True, eq=False)
 class _Job:
+    """One job; `passed` is the one that was before it and did not fit when it began."""
+
     work: Callable[[], Any]
     ticket: Ticket
     loop: asyncio.AbstractEventLoop
@@ -43,7 +52,9 @@ class _Job:
     since: float
     predicted_wait_s: float
     predicted_s: float
+    weight: int = 0
     started: float = 0.0
+    passed: "_Job | None" = None
 
     def settle(self, result: Any, error: Exception | None) -> None:
         """Answer the caller from a lane; a caller who has left gets nothing."""
@@ -62,12 +73,22 @@ class _Job:
             log.debug("a job ended after its event loop")
 
 
+def _left_s(mean: float, age: float) -> float:
+    """Return how long a job that has run for `age` is expected to go on, s.
+
+    Past the mean, its age is the best guide: what is late by some time is expected to take as long
+    again, so that a job without end is not taken for one that is about to end.
+    """
+    return abs(mean - age)
+
+
 class Lanes:
     """Runs jobs on `threads` threads; at most `max_queue` more may wait, first come, first served.
 
     Attributes:
         threads: number of lanes.
         max_queue: largest number of jobs that may wait.
+        budget: most weight of all jobs that run, bytes; infinite where nothing limits it.
         times: how long a job takes on a lane, s.
         lateness: delay beyond the prediction that a share `ON_TIME` of the jobs stays below, s.
     """
@@ -78,6 +99,7 @@ class Lanes:
         max_queue: int,
         *,
         cores: int | None = None,
+        budget: float = math.inf,
         fastest_s: Callable[[], float] = lambda: 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -87,12 +109,14 @@ class Lanes:
             threads: number of lanes.
             max_queue: largest number of jobs that may wait.
             cores: number of lanes that may compute at the same time; None for all of them.
+            budget: most weight of all jobs that run, bytes.
             fastest_s: shortest time between two jobs that what the lanes share (a batched network)
                 allows, s.
             clock: tells the time, s; it never goes back.
         """
         self.threads = threads
         self.max_queue = max_queue
+        self.budget = budget
         self.times = RunningTime()
         self.lateness = RunningQuantile(ON_TIME)
         self._fastest_s = fastest_s
@@ -131,35 +155,54 @@ class Lanes:
     def predicted_wait_s(self) -> float:
         """How long a job that arrived now would wait for a lane, s.
 
-        Lanes become free one after the other, each when its job has had the mean time; the jobs
-        that wait take them in turn, and every turn of all lanes takes one mean time more.
+        Lanes become free one after the other, as the jobs on them end; the jobs that wait take the
+        first that is free, each for the mean time.
         """
         running, ahead = list(self._running), len(self._waiting)
         if len(running) < self.threads and not ahead:
             return 0.0
         mean, now = self.times.mean, self._clock()
-        rests = sorted(max(0.0, mean - (now - job.started)) for job in running)
-        rests = [0.0] * (self.threads - len(rests)) + rests
-        turns, place = divmod(ahead, self.threads)
-        return max(rests[place] + turns * mean, (ahead + 0.5) * self._fastest_s())
+        free = [0.0] * (self.threads - len(running))
+        free += [_left_s(mean, now - job.started) for job in running]
+        heapify(free)
+        for _ in range(ahead):
+            heapreplace(free, free[0] + mean)
+        return max(free[0], (ahead + 0.5) * self._fastest_s())
 
-    def check_room(self, timeout_s: float = math.inf) -> float:
+    def _wait_for_memory(self, weight: int) -> float:
+        """Return how long a job of `weight` bytes that arrived now would wait for memory, s.
+
+        It waits until what is before it has had as much memory, for as long as it takes, at the
+        pace of the whole budget.
+        """
+        running, waiting = list(self._running), list(self._waiting)
+        if weight + sum(job.weight for job in (*running, *waiting)) <= self.budget:
+            return 0.0
+        mean, now = self.times.mean, self._clock()
+        before = sum(job.weight * _left_s(mean, now - job.started) for job in running)
+        return (before + sum(job.weight * mean for job in waiting)) / self.budget
+
+    def check_room(self, timeout_s: float = math.inf, weight: int = 0) -> float:
         """Refuse at the door: before a photo is read, or a job queued.
 
         Args:
             timeout_s: how long the caller would wait for the answer.
+            weight: memory that the job takes, bytes; 0 where it is not known yet.
 
         Returns:
             The predicted wait, s.
 
         Raises:
+            TooMuchMemory: the job is heavier than the budget.
             Overloaded: the queue is full.
             WouldBeLate: to judge by the last jobs' times, the answer would come after `timeout_s`.
             Draining: the lanes have stopped.
         """
-        wait = self.predicted_wait_s
+        wait = max(self.predicted_wait_s, self._wait_for_memory(weight))
         problem: Problem | None = None
-        if self._closed:
+        if weight > self.budget:
+            problem = TooMuchMemory()
+        elif self._closed:
             problem = Draining(retry_after_s=1)
         elif self.running + self.waiting >= self.threads + self.max_queue:
             problem = Overloaded(retry_after_s=wait)
@@ -170,14 +213,20 @@ class Lanes:
             raise problem
         return wait
 
-    async def run(self, work: Callable[[], T], ticket: Ticket) -> T:
+    async def run(self, work: Callable[[], T], ticket: Ticket, weight: int = 0) -> T:
         """Run `work` on a lane and await its result; cancelling the await abandons the job.
 
+        Args:
+            work: what to run.
+            ticket: the deadline, and where times are written.
+            weight: most memory that the job takes, bytes.
+
         Raises:
-            Overloaded, WouldBeLate, Draining: as from `check_room`.
-            DeadlinePassed: the ticket's deadline passed before the work was done.
+            TooMuchMemory, Overloaded, WouldBeLate, Draining: as from `check_room`.
+            DeadlinePassed: the ticket's deadline passed before the work was done; the caller is
+                told then, wherever the job is.
         """
-        wait_s = self.check_room(ticket.left_s)
+        wait_s = self.check_room(ticket.left_s, weight)
         loop = asyncio.get_running_loop()
         job = _Job(
             work,
@@ -187,23 +236,45 @@ class Lanes:
             self._clock(),
             wait_s,
             wait_s + self.times.mean,
+            weight,
         )
         ticket.at = Stage.QUEUE
         with self._changed:
             self._waiting.append(job)
             self._changed.notify()
+        due = None
+        if ticket.left_s < math.inf:
+            due = loop.call_later(max(0.0, ticket.left_s), self._expire, job)
         try:
             result: T = await job.future
         except asyncio.CancelledError:
             self._abandon(job)
             raise
+        finally:
+            if due:
+                due.cancel()
         return result
+
+    def _expire(self, job: _Job) -> None:
+        """Tell a caller that the deadline has passed; a job that runs stops at its next stage."""
+        if not job.future.done():
+            job.future.set_exception(DeadlinePassed())
+        if self._leave_queue(job):
+            job.ticket.add(Stage.QUEUE, self._clock() - job.since)
+            self._count_lateness(job)
 
     def _abandon(self, job: _Job) -> None:
         job.ticket.abandon()
+        self._leave_queue(job)
+
+    def _leave_queue(self, job: _Job) -> bool:
+        """Free the place of a job that waits; tell whether it did."""
         with self._changed:
-            if job in self._waiting:
-                self._waiting.remove(job)  # its place is free at once
+            if job not in self._waiting:
+                return False
+            self._waiting.remove(job)
+            self._changed.notify_all()  # it may have been in the way of others
+            return True
 
     def _work(self) -> None:
         try:
@@ -217,14 +288,29 @@ class Lanes:
 
     def _next(self) -> _Job | None:
         with self._changed:
-            while not self._waiting:
-                if self._closed:
+            while not (job := self._fitting()):
+                if self._closed and not self._waiting:
                     return None
                 self._changed.wait(1)  # a killed thread notices when it wakes
-            job = self._waiting.popleft()
+            self._waiting.remove(job)
             job.started = self._clock()
             self._running.add(job)
             return job
+
+    def _fitting(self) -> _Job | None:
+        """Return the first job that waits, or one behind it that fits beside it."""
+        if not self._waiting:
+            return None
+        first = self._waiting[0]
+        taken = sum(job.weight for job in self._running)
+        if taken + first.weight <= self.budget:
+            return first
+        beside = first.weight + sum(job.weight for job in self._running if job.passed is first)
+        for job in islice(self._waiting, 1, None):
+            if max(taken, beside) + job.weight <= self.budget:
+                job.passed = first
+                return job
+        return None
 
     def _carry(self, job: _Job) -> None:
         start = self._clock()
@@ -246,10 +332,16 @@ class Lanes:
         finally:
             with self._changed:
                 self._running.discard(job)
+                job.passed = None
+                if self._waiting:
+                    self._changed.notify_all()  # several may fit where a heavy one was
             if not isinstance(error, Abandoned):
-                late_s = self._clock() - job.since - job.predicted_s
-                self.lateness.add(max(0.0, late_s), step=self.times.mean / 8)
+                self._count_lateness(job)
             job.settle(result, error)
+
+    def _count_lateness(self, job: _Job) -> None:
+        late_s = self._clock() - job.since - job.predicted_s
+        self.lateness.add(max(0.0, late_s), step=self.times.mean / 8)
 
     def _compute(self, job: _Job) -> Any:
         if self._core is None:

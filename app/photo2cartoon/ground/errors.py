@@ -11,6 +11,7 @@
     ├── BodyTooLarge               413   body_too_large
     ├── TooManyPhotos              413   too_many_photos
     ├── TooManyPixels              413   too_many_pixels
+    ├── TooMuchMemory              413   too_much_memory
     ├── UnsupportedFormat          415   unsupported_format
     ├── UnsupportedCoding          415   unsupported_coding
     ├── UndecodableImage           422   undecodable_image
@@ -128,6 +129,10 @@ class UploadTimeout(Problem):
     title = "Upload took too long"
     default_detail = "The request body did not arrive within the time that this service allows."
 
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Connection": "close"}
+
 
 class BodyTooLarge(Problem):
     status = 413
@@ -148,6 +153,16 @@ class TooManyPixels(Problem):
     code = "too_many_pixels"
     title = "Too many pixels"
     default_detail = "The image has more pixels than this service accepts."
+
+
+class TooMuchMemory(Problem):
+    status = 413
+    code = "too_much_memory"
+    title = "Photo takes too much memory"
+    default_detail = (
+        "Drawing this photo takes more memory than this service has. Send it smaller, as a JPEG, "
+        "or ask for a portrait."
+    )
 
 
 class UnsupportedFormat(Problem):
@@ -206,7 +221,7 @@ class InvalidOption(Problem):
 class TooManyAtOnce(Problem):
     status = 429
     code = "too_many_at_once"
-    title = "Too many requests at once"
+    title = "Too much at once"
     default_detail = "As many requests with this API key are under way as it may have at once."
 
 

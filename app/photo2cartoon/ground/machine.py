@@ -6,13 +6,12 @@ import math
 import os
 import socket
 import urllib.request
-from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 
 MIB = 2**20
-MEMORY_LIMITS = (  # of the container: cgroup v2, cgroup v1
-    Path("/sys/fs/cgroup/memory.max"),
-    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-)
+CGROUPS = Path("/sys/fs/cgroup")
+MEMBERSHIP = Path("/proc/self/cgroup")
 CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 ASK_TIMEOUT_S = 1.0
 
@@ -40,15 +39,50 @@ def total_memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def memory_limit(files: tuple[Path, ...] = MEMORY_LIMITS) -> int | None:
-    """Return the container's memory limit, bytes; None if there is none below `total_memory`."""
-    for file in files:
-        try:
-            limit = int(file.read_text())
-        except (OSError, ValueError):  # another version of cgroups, or "max"
+def memory_limit(root: Path = CGROUPS, membership: Path = MEMBERSHIP) -> int | None:
+    """Return this process's memory limit, bytes; None if there is none below `total_memory`.
+
+    The smallest limit counts, of the process's group and of those that it lies in. A container
+    sees its own group as the root, whatever the path says.
+    """
+    limits = (_read_limit(file) for file in _limit_files(root, membership))
+    smallest = min((limit for limit in limits if limit is not None), default=total_memory())
+    return smallest if smallest < total_memory() else None
+
+
+def _limit_files(root: Path, membership: Path) -> Iterator[Path]:
+    """Yield the files that may state a limit, of cgroup v2 and v1."""
+    try:
+        lines = membership.read_text().splitlines()
+    except OSError:
+        lines = []
+    for line in (*lines, "0::/", "0:memory:/"):
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            folder, name = root, "memory.max"
+        elif "memory" in controllers.split(","):
+            folder, name = root / "memory", "memory.limit_in_bytes"
+        else:
             continue
-        return limit if limit < total_memory() else None
-    return None
+        group = PurePosixPath(path)
+        for each in (group, *group.parents):
+            yield folder / each.relative_to("/") / name
+
+
+def _read_limit(file: Path) -> int | None:
+    try:
+        return int(file.read_text())
+    except (OSError, ValueError):  # another version of cgroups, or "max"
+        return None
+
+
+def resident_memory() -> int:
+    """Return the memory that this process holds, bytes; 0 where the system does not tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def who_listens(host: str, port: int) -> str | None:

@@ -1,16 +1,18 @@
-"""Settings: every one is an environment variable `P2C_*`, typed and described."""
+"""Settings: typed and described, from the environment (`P2C_*`) and the configuration file."""
 
 import os
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from photo2cartoon.ground.numbers import read_number
+from photo2cartoon.ground.config_file import VARIABLE, read_config_file
+from photo2cartoon.ground.numbers import read_bytes, read_number
 
 PREFIX = "P2C_"
+LIKENESS = 0.75  # of 1: from here on a name is taken for a misspelling of a setting's
 GENERATOR, LITE = "comic", "photo2cartoon-lite"
 STYLES = (Path(GENERATOR), Path(LITE))  # those that one core draws in about a tenth of a second
 
@@ -27,10 +29,18 @@ ApiKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,32}:[0-9a-f]{64}(:[1-9]
 Origin = Annotated[str, Field(pattern=r"^(\*|[a-z][a-z0-9+.-]*://[^/\s]+)$")]
 
 
-class Settings(BaseSettings):
-    """Read once from the environment; a wrong value or an unknown name stops the start.
+Provider = Literal["auto", "cpu", "openvino", "cuda", "tensorrt"]
+LogLevel = Literal["debug", "info", "warning", "error"]
 
-    A variable that is empty counts as not set.
+
+class Settings(BaseSettings):
+    """Read once, from the arguments, else the environment, else the configuration file.
+
+    A wrong value or a misspelt name stops the start. A variable that is empty counts as not set.
+
+    Raises:
+        ValidationError: a value is wrong, or a name is misspelt; see `ground.origins`.
+        ConfigFileError: the configuration file cannot be read.
     """
 
     model_config = SettingsConfigDict(
@@ -54,7 +64,7 @@ class Settings(BaseSettings):
     max_deadline_ms: int = Field(
         120_000, ge=1, description="Longest wait that a caller may ask for, ms."
     )
-    provider: Literal["auto", "cpu", "openvino", "cuda", "tensorrt"] = Field(
+    provider: Provider = Field(
         "auto",
         description="What runs the networks; auto takes CUDA, OpenVINO or ONNX Runtime's CPU.",
     )
@@ -96,11 +106,25 @@ class Settings(BaseSettings):
     max_buffered_bytes: int = Field(
         256_000_000, ge=1_000, description="Most bytes of all bodies at hand; more are refused."
     )
+    memory_budget: Annotated[int, BeforeValidator(read_bytes), Field(ge=1)] | None = Field(
+        None,
+        description="Memory for photos that are drawn, bytes or 900Mi; else by the cgroup's limit.",
+    )
     max_connections: int = Field(
         1_000, ge=1, description="Most connections; one more ends an idle one, else it is 503."
     )
+    max_connections_per_peer: int = Field(
+        0,
+        ge=0,
+        description="Most connections of one address, or IPv6 /64; more are 429; 0: any number.",
+    )
     upload_timeout_s: float = Field(
         60, gt=0, description="How long a body may take to arrive, s; longer is ended with 408."
+    )
+    min_upload_rate: int = Field(
+        4_000,
+        ge=0,
+        description="Least rate of a body after its first 10 s, bytes/s; slower is 408; 0: any.",
     )
     max_pixels: int = Field(
         50_000_000,
@@ -128,6 +152,14 @@ class Settings(BaseSettings):
     insightface_pack: Path | None = Field(
         None, description="Folder of InsightFace's model files, for that detector."
     )
+    start_timeout_s: float = Field(
+        600,
+        ge=0,
+        description="How long models may take to load and to answer once, s; 0: any time.",
+    )
+    self_test_s: float = Field(
+        300, ge=0, description="How often an idle service tests its models again, s; 0: never."
+    )
     root_path: str = Field(
         "",
         pattern=r"^(/[A-Za-z0-9._~-]+)*$",
@@ -146,9 +178,19 @@ class Settings(BaseSettings):
     grace_s: float = Field(
         30, ge=0, description="After that: how long to finish what was accepted, s."
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="Least severe log lines to write."
-    )
+    log_level: LogLevel = Field("info", description="Least severe log lines to write.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic-settings gives it
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - likewise
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return where values come from, the strongest first."""
+        return init_settings, env_settings, read_config_file(settings_cls)
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
@@ -166,27 +208,35 @@ class Settings(BaseSettings):
 
     @model_validator(mode="before")
     @classmethod
-    def _refuse_unknown_names(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Refuse `P2C_*` names that are no setting: pydantic-settings ignores a misspelling."""
-        known = {PREFIX + name.upper() for name in cls.model_fields}
-        ours = {name for name, value in os.environ.items() if value}
-        ours = {name for name in ours if name.upper().startswith(PREFIX)}
-        unknown = sorted(name for name in ours if name.upper() not in known)
-        if unknown:
-            described = (_describe_unknown(name, sorted(known)) for name in unknown)
-            raise ValueError(f"unknown settings in the environment: {', '.join(described)}")
+    def _refuse_misspelt_names(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Refuse variables that are nearly a setting: pydantic-settings passes over them."""
+        close = {name: closest_setting(name) for name in unknown_variables()}
+        misspelt = [
+            f"{name} (did you mean {variable(meant)}?)" for name, meant in close.items() if meant
+        ]
+        if misspelt:
+            raise ValueError(f"unknown settings in the environment: {', '.join(misspelt)}")
         return values
 
 
-def _describe_unknown(name: str, known: list[str]) -> str:
-    close = get_close_matches(name.upper(), known, 1)
-    return f"{name} (did you mean {close[0]}?)" if close else name
+def variable(name: str) -> str:
+    """Return the environment variable of a setting."""
+    return PREFIX + name.upper()
 
 
-def explain(error: ValidationError) -> list[str]:
-    """Return one line for each wrong setting: its name, and what it must be."""
-    return [
-        "".join(f"{PREFIX}{str(part).upper()}: " for part in problem["loc"])
-        + problem["msg"].removeprefix("Value error, ")
-        for problem in error.errors()
-    ]
+def set_variables() -> dict[str, str]:
+    """Return the variables `P2C_*` that are not empty, as they are spelt, in order."""
+    given = {name: value for name, value in os.environ.items() if value}
+    return {name: given[name] for name in sorted(given) if name.upper().startswith(PREFIX)}
+
+
+def unknown_variables() -> list[str]:
+    """Return the names `P2C_*` of the environment that are no setting."""
+    known = {variable(name) for name in Settings.model_fields} | {VARIABLE}
+    return [name for name in set_variables() if name.upper() not in known]
+
+
+def closest_setting(name: str) -> str | None:
+    """Return the setting that `name` is a misspelling of, with or without the prefix, if any."""
+    bare = name.lower().replace("-", "_").removeprefix(PREFIX.lower())
+    return next(iter(get_close_matches(bare, Settings.model_fields, 1, LIKENESS)), None)

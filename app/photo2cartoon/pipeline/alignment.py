@@ -156,10 +156,15 @@ def crop_face(image: NDArray[np.uint8], alignment: Alignment, size: int) -> Crop
     network mistakes the photo's slanted border for the person's outline, and a generator draws that
     outline. `border` says where the drawing has to end.
     """
+    border = _border(alignment.to_photo(size), image.shape[1], image.shape[0], size)
+    border /= np.float32(alignment.side / size)
+    return Crop(cut_square(image, alignment, size), border)
+
+
+def cut_square(image: NDArray[np.uint8], alignment: Alignment, size: int) -> NDArray[np.uint8]:
+    """Return the pixels of `crop_face` alone, `(size, size, 3)` uint8 RGB."""
     to_photo = alignment.to_photo(size)
-    pixels = warp_square(cut_view(image, to_photo, size), to_photo, size, cv2.BORDER_REFLECT_101)
-    scale = alignment.side / size
-    return Crop(pixels, _border(to_photo, image.shape[1], image.shape[0], size) / np.float32(scale))
+    return warp_square(cut_view(image, to_photo, size), to_photo, size, cv2.BORDER_REFLECT_101)
 
 
 def _border(to_photo: Matrix, width: int, height: int, size: int) -> NDArray[np.float32]:

@@ -37,7 +37,7 @@ def _at_most(count: int, parts: Iterable[T]) -> Iterator[T]:
 
 
 def _all_sizes(data: bytes) -> Iterator[tuple[int, int]]:
-    boxes = list(_at_most(MAX_PARTS, _boxes(data, 0, len(data))))
+    boxes = find_boxes(data)
     lengths = {4}  # bytes of the number before each HEVC unit
     for kind, content in boxes:
         if kind == b"ispe":
@@ -51,6 +51,15 @@ def _all_sizes(data: bytes) -> Iterator[tuple[int, int]]:
         else:
             for length in lengths:
                 yield from _hevc_sizes(_units(coded, length))
+
+
+def find_boxes(data: bytes) -> list[tuple[bytes, bytes]]:
+    """Return kind and content of every box of a file; see `_boxes`.
+
+    Raises:
+        ValueError: the boxes are damaged, or too many.
+    """
+    return list(_at_most(MAX_PARTS, _boxes(data, 0, len(data))))
 
 
 def _boxes(data: bytes, start: int, end: int, depth: int = 0) -> Iterator[tuple[bytes, bytes]]:

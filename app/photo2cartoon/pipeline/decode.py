@@ -42,15 +42,17 @@ MAGIC = {
 }
 AVIF_BRANDS = {b"avif", b"avis"}
 HEIC_BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"}
-TURNS = {  # by the EXIF orientation
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+FLIPPED_COLUMNS, FLIPPED_ROWS = (slice(None), slice(None, None, -1)), slice(None, None, -1)
+TURNS = {  # by the EXIF orientation: whether its rows are columns, and what is flipped upright
+    2: (False, FLIPPED_COLUMNS),
+    3: (False, (FLIPPED_ROWS, FLIPPED_ROWS)),
+    4: (False, (FLIPPED_ROWS,)),
+    5: (True, ()),
+    6: (True, FLIPPED_COLUMNS),
+    7: (True, (FLIPPED_ROWS, FLIPPED_ROWS)),
+    8: (True, (FLIPPED_ROWS,)),
 }
+COMPARED_SIDE = 1280  # px: of two JPEGs that are compared
 JPEG_SCALES = (8, 4, 2)  # a JPEG decoder can leave out whole frequencies: 1/8, 1/4, 1/2
 
 
@@ -120,14 +122,14 @@ def decode_photo(data: bytes, max_pixels: int, min_long_side: int | None = None)
         UndecodableImage: it is damaged or incomplete, or made to keep a decoder busy.
     """
     format_name = sniff_format(data)
-    check_header(data, format_name, max_pixels)
+    max_pixels = check_header(data, format_name, max_pixels)  # no decoder finds more
     colours: dict[str, Any] = {}
     if format_name == "PNG":
         stripped = strip_png(data)
         data, colours = stripped.data, stripped.colours
 
-    def decode(file: bytes) -> DecodedPhoto:
-        return _decode(file, format_name, colours, max_pixels, min_long_side)
+    def decode(file: bytes, long_side: int | None = min_long_side) -> DecodedPhoto:
+        return _decode(file, format_name, colours, max_pixels, long_side)
 
     try:
         return decode(data)
@@ -138,10 +140,14 @@ def decode_photo(data: bytes, max_pixels: int, min_long_side: int | None = None)
             raise UndecodableImage from error
         if not endings:
             raise
-    photo, *others = map(decode, endings)
+    if format_name != "JPEG":
+        photo, *others = map(decode, endings)
+    else:  # compared at a smaller size: two at full size would take twice the memory
+        side = min(min_long_side or COMPARED_SIDE, COMPARED_SIDE)
+        photo, *others = (decode(file, side) for file in endings)
     if any(_missing_share(photo, other) > MOST_MISSING for other in others):
         raise UndecodableImage
-    return photo
+    return decode(endings[0]) if format_name == "JPEG" else photo
 
 
 def decode_image(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
@@ -223,5 +229,9 @@ def to_pixels(image: Image.Image) -> NDArray[np.uint8]:
         turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # noqa: BLE001 - damaged metadata must not cost the photo
         turn = None
-    pixels = to_rgb(image)
-    return np.ascontiguousarray(pixels if turn is None else Image.fromarray(pixels).transpose(turn))
+    across, flipped = turn or (False, ())
+    shape = (image.width, image.height) if across else (image.height, image.width)
+    pixels = np.empty((*shape, 3), np.uint8)
+    as_stored = pixels[flipped].transpose(1, 0, 2) if across else pixels[flipped]
+    to_rgb(image, as_stored)
+    return pixels

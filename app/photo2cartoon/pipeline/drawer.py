@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from photo2cartoon.ground.errors import UnusableOutput
 from photo2cartoon.ground.ticket import Stage, Ticket
-from photo2cartoon.pipeline.alignment import Alignment, Crop, crop_face
+from photo2cartoon.pipeline.alignment import Alignment, Crop, cut_square
 from photo2cartoon.pipeline.colours import recolour
 from photo2cartoon.pipeline.enlarge import enlarge
 from photo2cartoon.pipeline.faces.detector import Face
@@ -233,7 +233,7 @@ class FusedDrawer:
         size = self.model.image_size
         if len(cut.crop.pixels) == size:
             return cut.crop.pixels
-        return crop_face(image, cut.alignment, size).pixels
+        return cut_square(image, cut.alignment, size)
 
     def _run(self, pixels: Image, ticket: Ticket) -> tuple[Image, Image, NDArray[np.float32]]:
         """Run the graph: the drawing, the same in the photo's colours, and the matte."""

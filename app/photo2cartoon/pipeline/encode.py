@@ -11,6 +11,12 @@ from photo2cartoon.ground.errors import InvalidOption
 from photo2cartoon.ground.formats import OutputFormat
 
 DEFAULT_QUALITY = 92
+# A filter and a strategy that suit drawings: smaller files than OpenCV's own choice, in less time.
+# No level is named, since that would switch off the strategy.
+PNG = [
+    *(cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE),
+    *(cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP),
+]
 MAX_SIDE = {"webp": 16_383, "jpeg": 65_500}  # px; what their libraries write
 
 
@@ -32,8 +38,7 @@ def encode_image(
     if most and max(image.shape[:2]) > most:
         raise InvalidOption(f"format={output_format} holds at most {most} px a side: try png.")
     flag = {"jpeg": cv2.IMWRITE_JPEG_QUALITY, "webp": cv2.IMWRITE_WEBP_QUALITY}.get(output_format)
-    # PNG gets no parameters: naming a level would switch off OpenCV's fast strategy.
-    parameters = [] if flag is None else [flag, quality or DEFAULT_QUALITY]
+    parameters = PNG if flag is None else [flag, quality or DEFAULT_QUALITY]
     order = cv2.COLOR_RGBA2BGRA if image.shape[2] == 4 else cv2.COLOR_RGB2BGR
     done, encoded = cv2.imencode(f".{output_format}", cv2.cvtColor(image, order), parameters)
     if not done:

@@ -13,9 +13,18 @@ from photo2cartoon.pipeline.faces.detector import Face
 
 SIDE = 256  # px: sizes of the square differ, and so would their sharpness
 FACE = (slice(108, 208), slice(92, 164))  # where a face is in every aligned square of that size
+BLANK = 0.02  # share of a drawing that must be seen; of people's, half is
+EVERY, FAINT = 8, 8  # px between those that are looked at; grey levels that nobody sees
 BLACK, WHITE = 3, 252  # darkest and lightest luma that still has detail
 
 Image = NDArray[np.uint8]
+
+
+def is_blank(drawing: Drawing) -> bool:
+    """Tell whether next to nothing of a drawing is seen on white; looks at every eighth pixel."""
+    cartoon = drawing.cartoon[::EVERY, ::EVERY].astype(np.float32)
+    ink = (255 - cartoon.min(axis=-1)) * drawing.matte[::EVERY, ::EVERY]
+    return bool((ink > FAINT).mean() < BLANK)
 
 
 def note_faces(report: Report, photo: DecodedPhoto, faces: Sequence[Face]) -> None:

@@ -5,24 +5,37 @@ a JPEG of a few hundred kilobytes can ask for minutes of work. The checks take t
 the file's length, well below a millisecond for an ordinary photo.
 """
 
+import math
 import re
+import struct
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
 from photo2cartoon.ground.errors import TooManyPixels, UndecodableImage
 from photo2cartoon.pipeline.coded_size import coded_sizes
+from photo2cartoon.pipeline.reading.png import png_sizes
+from photo2cartoon.pipeline.reading.tiff import HEIGHT, TILE_HEIGHT, TILE_WIDTH, WIDTH, read_tags
 
 MAX_SCANS: Final = 500  # a progressive JPEG has about ten; each may cost as much as the whole photo
+MAX_SCANNED: Final = 2_500_000_000  # pixels of all scans: 50 of 50 MP, about half a second if empty
+FILL: Final = b"\xff" * 65_536  # decoders pass over such bytes slowly, one by one
 MAX_SEGMENTS: Final = 1_000  # before the first scan; 20 MB of the largest segments are 306
+# A file of a photo has at least a byte for so many pixels: 50 MP take 5 kB. One that has fewer is a
+# single colour, and made to have a decoder take memory and time for nothing.
+PIXELS_PER_BYTE: Final = 10_000
 MAX_JUNK: Final = 65_536  # bytes before the first scan that belong to no segment
 MARKER: Final = re.compile(rb"\xff+([\x01-\xfe])")
 SCAN: Final = b"\xda"
 SEQUENTIAL: Final = (b"\xc0", b"\xc1")  # frames that need one scan; others come in several
 FRAMES: Final = (*SEQUENTIAL, b"\xc2", b"\xc9", b"\xca")
+FRAME_HEAD: Final = 9  # bytes: marker, length, depth, height, width, number of channels
+OLDEST_BMP: Final = 12  # bytes of the header that has 16 bits for a side
+GIF_EXTENSION: Final = 0x21
 WITHOUT_LENGTH: Final = (b"\x01", *(bytes([marker]) for marker in range(0xD0, 0xDA)))
 
 
-def check_header(data: bytes, format_name: str, max_pixels: int) -> None:
+def check_header(data: bytes, format_name: str, max_pixels: int) -> int:
     """Refuse a file whose decoding would cost more than its size and pixels allow.
 
     Args:
@@ -30,30 +43,80 @@ def check_header(data: bytes, format_name: str, max_pixels: int) -> None:
         format_name: what `sniff_format` says it is.
         max_pixels: most pixels, by the header.
 
+    Returns:
+        How many pixels the file says it has, in its largest picture; `max_pixels` if that is not
+        known: of a header that is read by the decoder alone.
+
     Raises:
         TooManyPixels: the header asks for more than `max_pixels`, or a picture inside has more.
-        UndecodableImage: a JPEG has too many scans, segments or bytes between them, or the boxes of
-            an AVIF or a HEIC are damaged.
+        UndecodableImage: a JPEG has too many scans, segments or bytes between them, the boxes of an
+            AVIF or a HEIC are damaged, or the file is too short for any photo of its size.
     """
     if format_name == "JPEG":
         _check_jpeg(data)
-    elif format_name == "WEBP":
-        _check_sizes([_webp_size(data)], max_pixels)
-    elif format_name in ("AVIF", "HEIF"):
-        try:
-            _check_sizes(coded_sizes(data), max_pixels)
-        except (ValueError, IndexError) as error:
+    try:
+        sizes = [width * height for width, height in _sizes(data, format_name)]
+    except (ValueError, IndexError, struct.error) as error:
+        if format_name in ("AVIF", "HEIF"):
             raise UndecodableImage from error
+        return max_pixels
+    pixels = max(sizes, default=0) or max_pixels
+    if pixels > max_pixels:
+        raise TooManyPixels
+    if pixels > PIXELS_PER_BYTE * len(data):
+        raise UndecodableImage("The file is too short for a photo of its size.")
+    return pixels
 
 
-def _check_sizes(sizes: Iterable[tuple[int, int]], max_pixels: int) -> None:
-    for width, height in sizes:
-        if width * height > max_pixels:
-            raise TooManyPixels
+def _sizes(data: bytes, format_name: str) -> Iterable[tuple[int, int]]:
+    """Return every width and height that a file states, px.
+
+    Raises:
+        ValueError, IndexError, struct.error: the header is damaged.
+    """
+    match format_name:
+        case "JPEG":
+            frame = jpeg_frame(data)
+            return [frame.size] if frame else []
+        case "PNG":
+            return png_sizes(data)
+        case "WEBP":
+            return [_webp_size(data)]
+        case "GIF":
+            return _gif_sizes(data)
+        case "BMP":
+            plain = int.from_bytes(data[14:18], "little") > OLDEST_BMP
+            width, height = struct.unpack_from("<ii" if plain else "<HH", data, 18)
+            return [(abs(width), abs(height))]
+        case "TIFF":
+            tags = read_tags(data)
+            tile = tags.one(TILE_WIDTH), tags.one(TILE_HEIGHT)  # decoded whole, however large
+            return [(tags.one(WIDTH), tags.one(HEIGHT)), tile]
+        case _:
+            return coded_sizes(data)
 
 
-def _check_jpeg(data: bytes) -> None:
-    """Walk over what stands before the first scan, and count the scans where there may be many."""
+@dataclass(frozen=True, slots=True)
+class JpegFrame:
+    """What a JPEG's frame and its first scan say.
+
+    Attributes:
+        size: width and height, px.
+        factors: by how many samples each channel has in a unit: across times down.
+        in_one_scan: whether the first scan has all there is.
+    """
+
+    size: tuple[int, int]
+    factors: tuple[int, ...]
+    in_one_scan: bool
+
+
+def jpeg_frame(data: bytes) -> JpegFrame | None:
+    """Walk over what stands before the first scan of a JPEG; None where there is no frame.
+
+    Raises:
+        UndecodableImage: there are too many segments, or too many bytes between them.
+    """
     position, junk = 2, 0
     frame = b""
     for _ in range(MAX_SEGMENTS):
@@ -63,26 +126,58 @@ def _check_jpeg(data: bytes) -> None:
         if junk > MAX_JUNK:
             break
         if found is None:
-            return  # without a scan: the decoder will say so
+            return None  # without a scan: the decoder will say so
         marker, segment = found[1], data[end : end + int.from_bytes(data[end : end + 2], "big")]
         if marker == SCAN:
-            _check_scans(data, frame, segment)
-            return
+            return _read_frame(frame, segment)
         if marker in FRAMES:
             frame = marker + segment
         position = end if marker in WITHOUT_LENGTH else end + len(segment)
     raise UndecodableImage("The JPEG has more segments or fill bytes than this service reads.")
 
 
-def _check_scans(data: bytes, frame: bytes, first_scan: bytes) -> None:
+def _read_frame(frame: bytes, first_scan: bytes) -> JpegFrame | None:
+    if len(frame) < FRAME_HEAD:
+        return None
+    height, width = struct.unpack_from(">HH", frame, 4)
+    factors = tuple((two >> 4) * (two & 15) for two in frame[10::3][: frame[8]])
+    return JpegFrame(
+        (width, height), factors, frame[:1] in SEQUENTIAL and frame[8:9] == first_scan[2:3]
+    )
+
+
+def _check_jpeg(data: bytes) -> None:
     """Count the scans of the whole file, unless the first has all channels: it is the only one.
 
     In compressed data the byte FF never stands before DA, so counting the pair finds every scan;
     it stands by chance in other data, such as a profile, about once in 65,536 bytes.
     """
-    alone = frame[:1] in SEQUENTIAL and frame[8:9] == first_scan[2:3]
-    if not alone and data.count(b"\xff" + SCAN) > MAX_SCANS:
+    frame = jpeg_frame(data)
+    if FILL in data:
+        raise UndecodableImage("The JPEG has more fill bytes than this service reads.")
+    if frame is None or frame.in_one_scan:
+        return
+    most = min(MAX_SCANS, MAX_SCANNED // max(1, math.prod(frame.size)))
+    if data.count(b"\xff" + SCAN) > most:
         raise UndecodableImage("The JPEG has more scans than this service decodes.")
+
+
+def _gif_sizes(data: bytes) -> Iterable[tuple[int, int]]:
+    """Return the size of the canvas, and as far as the first picture reaches beyond it, px."""
+    canvas = struct.unpack_from("<HH", data, 6)
+    place = 13 + _gif_palette(data[10])
+    while data[place] == GIF_EXTENSION:
+        place += 2
+        while length := data[place]:
+            place += 1 + length
+        place += 1
+    left, top, width, height = struct.unpack_from("<HHHH", data, place + 1)
+    return [(max(canvas[0], left + width), max(canvas[1], top + height))]
+
+
+def _gif_palette(flags: int) -> int:
+    """Return how many bytes the palette has that `flags` announce."""
+    return 3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:

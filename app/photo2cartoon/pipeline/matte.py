@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photo2cartoon.ground.ticket import Ticket
-from photo2cartoon.pipeline.alignment import Alignment, Crop, crop_face
+from photo2cartoon.pipeline.alignment import Alignment, Crop, cut_square
 from photo2cartoon.pipeline.colours import ArrayCalculus, Calculus, Plane
 from photo2cartoon.runtime.network import Network
 
@@ -55,9 +55,10 @@ def predict_matte(
     """
     source, target = network.model.inputs[0], network.model.outputs[0]
     size = source.image_size or EMBEDDED_SIZE
-    seen = crop if crop.pixels.shape[0] == size else crop_face(image, alignment, size)
+    fits = crop.pixels.shape[0] == size
+    seen = crop.pixels if fits else cut_square(image, alignment, size)
     low, high = source.range
-    tensor = seen.pixels.astype(np.float32) * np.float32((high - low) / 255) + np.float32(low)
+    tensor = seen.astype(np.float32) * np.float32((high - low) / 255) + np.float32(low)
     tensor = tensor if source.layout == "NHWC" else tensor.transpose(2, 0, 1)
     answer = network.run(np.ascontiguousarray(tensor[None]), ticket)[0][0]
     mask = answer[..., target.channel] if target.layout == "NHWC" else answer[target.channel]

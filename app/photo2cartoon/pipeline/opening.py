@@ -149,14 +149,19 @@ def open_styles(settings: Settings, manifest: dict[str, Model], device: Device) 
 def find_styles(manifest: dict[str, Model], asked: Iterable[Path]) -> list[Model]:
     """Return the entries of generators, each once: names of the manifest, files, or folders.
 
-    A folder stands for the ONNX files in it, by name.
+    A folder stands for the ONNX files in it, by name. A name of the manifest wins over a folder
+    that is called the same, which needs its whole path.
 
     Raises:
-        ManifestError: one of them is not a generator, or two files have the same name.
+        ManifestError: one of them is not a generator, a folder has none, or two files have the
+            same name.
     """
     models: dict[str, Model] = {}
     for name in asked:
-        files = sorted(name.glob("*.onnx")) if name.is_dir() else [name]
+        is_folder = str(name) not in manifest and name.is_dir()
+        files = sorted(name.glob("*.onnx")) if is_folder else [name]
+        if not files:
+            raise ManifestError(f"{name}: a folder without an ONNX file")
         for model in (find_generator(manifest, file) for file in files):
             if models.setdefault(model.name, model).sha256 != model.sha256:
                 raise ManifestError(f"two styles are called {model.name}: {name} is the second")

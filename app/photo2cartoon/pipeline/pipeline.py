@@ -15,16 +15,16 @@ from photo2cartoon.ground.ticket import Stage, Ticket
 from photo2cartoon.pipeline.alignment import centre_square, crop_face, estimate_alignment
 from photo2cartoon.pipeline.close_up import frame_close_up
 from photo2cartoon.pipeline.decode import DecodedPhoto, decode_photo
-from photo2cartoon.pipeline.drawer import Cut, Drawing
+from photo2cartoon.pipeline.drawer import Cut, Drawer, Drawing
 from photo2cartoon.pipeline.encode import encode_image
-from photo2cartoon.pipeline.examine import note_drawn, note_faces, note_whole
+from photo2cartoon.pipeline.examine import is_blank, note_drawn, note_faces, note_whole
 from photo2cartoon.pipeline.faces.detector import Face, FaceDetector, select_faces
 from photo2cartoon.pipeline.scene import lay_back
 from photo2cartoon.pipeline.styles import Styles, head_size, portrait_size
 from photo2cartoon.runtime.batcher import Batcher
 from photo2cartoon.runtime.device import CPU, Device
 from photo2cartoon.runtime.network import Network
-from photo2cartoon_models.manifest import Model
+from photo2cartoon_models.manifest import Colours, ManifestError, Model
 from photo2cartoon_models.preprocess import composite, to_tensor
 
 log = logging.getLogger("photo2cartoon.pipeline.pipeline")
@@ -34,7 +34,8 @@ SCENE_FACE_PX = 16  # smallest face that is drawn in a scene, px of its longer s
 WHOLE_SIDE = 2048  # px: of a photo that is drawn whole
 WHOLE_PIXELS = 2048 * 1024  # which take 1.5 s of one core, and about 450 MiB
 LEAST_SIDE = 32  # px
-NOBODY = 0.01  # share of the middle of a photo without a face that must be person
+NOBODY = 0.01  # share of a square that must be person
+NOBODY_SHOWN = "A face was found, but nobody around it stands out from the background."
 WHOLE_FACE = 400  # px: wider faces are drawn with lines too fine for them
 
 Image = NDArray[np.uint8]
@@ -67,6 +68,7 @@ class Pipeline:
         max_pixels: most pixels of a photo.
         min_face_px: smallest face, px of its longer side.
         device: what the drawer's networks run on.
+        failing: why the last self test failed; empty after one that passed.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class Pipeline:
         self.max_pixels = max_pixels
         self.min_face_px = min_face_px
         self.device = device
+        self.failing = ""
 
     @property
     def networks(self) -> list[Network]:
@@ -138,8 +141,10 @@ class Pipeline:
             return [drawer.draw_whole(image, ticket)]
         image, cuts = self.find(photo, options, ticket)
         ticket.facts["style"] = drawer.model.name
-        drawings = [drawer.draw(image, cut, ticket, options.colours) for cut in cuts]
+        drawings = [draw_face(drawer, image, cut, ticket, options.colours) for cut in cuts]
         with ticket.stage(Stage.COMPOSE):
+            if all(map(is_blank, drawings)):
+                raise NoFaceFound(NOBODY_SHOWN)
             if ticket.report:
                 note_drawn(ticket.report, image, cuts, drawings)
             return finish(image, cuts, drawings, options)
@@ -291,10 +296,38 @@ class Pipeline:
         for network in self.networks:
             network.warm_up()
 
+    def self_test(self) -> None:
+        """Run every network again, and note whether all of them still answer as they should."""
+        try:
+            self.warm_up()
+        except ManifestError as error:
+            self.failing = str(error)
+        except Exception as error:  # noqa: BLE001 - whatever a runtime raises, it does not work
+            self.failing = f"a model does not run: {type(error).__name__}"
+        else:
+            self.failing = ""
+
     def close(self) -> None:
         """End the batchers' threads."""
         for batcher in self.batchers:
             batcher.close()
+
+
+def draw_face(
+    drawer: Drawer, image: Image, cut: Cut, ticket: Ticket, colours: Colours | None
+) -> Drawing:
+    """Draw one face, as `Drawer.draw` does.
+
+    Raises:
+        NoFaceFound: the drawing is unusable because there is nobody to draw.
+        UnusableOutput: it is unusable.
+    """
+    try:
+        return drawer.draw(image, cut, ticket, colours)
+    except UnusableOutput:
+        if drawer.matte(image, cut, ticket).mean() < NOBODY:
+            raise NoFaceFound(NOBODY_SHOWN) from None
+        raise
 
 
 def _cut_face(image: Image, face: Face, size: int, least: int) -> Cut:

@@ -197,6 +197,7 @@ class EngineCollector(Collector):
 
     def _load(self) -> Iterator[Metric]:
         lanes, engine = self.engine.lanes, self.engine
+        ready = engine.alive and not engine.draining and not engine.pipeline.failing
         for name, text, value in (
             ("p2c_queue_depth", "Photos that wait for a lane.", lanes.waiting),
             ("p2c_queue_limit", "Largest number of photos that may wait.", lanes.max_queue),
@@ -209,7 +210,7 @@ class EngineCollector(Collector):
             ("p2c_lanes", "Largest number of photos worked on at once.", lanes.threads),
             ("p2c_body_bytes", "Bytes held for request bodies.", engine.held_bytes),
             ("p2c_alive", "1 while every thread that works is alive.", engine.alive),
-            ("p2c_ready", "1 while the service takes work.", engine.alive and not engine.draining),
+            ("p2c_ready", "1 while the service takes work.", ready),
         ):
             yield GaugeMetricFamily(name, text, float(value))
         pipeline = engine.pipeline

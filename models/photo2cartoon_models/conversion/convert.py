@@ -14,6 +14,7 @@ and what is known of its origin, so that none of this has to be guessed.
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from importlib.metadata import version
@@ -22,6 +23,7 @@ from typing import Any, Literal
 
 import onnx
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from photo2cartoon_models.conversion import half, pixels
@@ -40,14 +42,16 @@ from photo2cartoon_models.manifest import TensorContract
 from photo2cartoon_models.networks.generator import Generator
 from photo2cartoon_models.networks.lite import LiteGenerator
 from photo2cartoon_models.networks.picture import Picture
+from photo2cartoon_models.readers import apart
 from photo2cartoon_models.readers.onnx_weights import static_side
-from photo2cartoon_models.readers.weights import NET, GeneratorWeights, read_weights
+from photo2cartoon_models.readers.weights import NET, GeneratorWeights
 from photo2cartoon_models.readers.weights_error import WeightsError
 
 Form = Literal["optimised", "plain", "pixels", "half"]
 UNKNOWN = "not stated"
 NAMES = ("input", "output")
 LARGEST_SIDE = 1024  # px, of an ONNX file that is run to be compared
+DRAWING_BYTES = 8 * 2**30  # memory for that
 NETWORK_VERSION = "1"  # raised when the same weights would give another picture
 
 
@@ -87,6 +91,7 @@ def convert(
     net: str = NET,
     side: int = 256,
     form: Form = "optimised",
+    say: Callable[[str], object] = lambda _: None,
 ) -> Conversion:
     """Convert one file.
 
@@ -97,18 +102,22 @@ def convert(
         net: which network, if `source` holds several.
         side: side of the pictures, px; fixed in the file.
         form: see the head of this file.
+        say: is told what is done next, before each step.
 
     Raises:
         WeightsError: `source` is refused, the result is too far from it, or a file cannot be
             written. Both files are written, or none.
     """
-    weights = read_weights(source, net)
+    say(f"reading {source}")
+    weights = apart.read_weights(source, net)
     if not weights.light and side != weights.img_size:
         raise WeightsError(f"the full variant works at {weights.img_size} px only, not {side}")
     reference = Picture(weights.generator()).eval()
     notes = [*weights.notes, *_check_source(source, reference)]
     metadata = _metadata(weights, provenance, form)
+    say("exporting the network as ONNX")
     model = _export(weights.generator(), form, side, metadata)
+    say("comparing the file with the network")
     content, distance, own = _check(model, reference, side, form)
     entry = _describe_file(content, target.name, provenance, form, side)
     text = json.dumps(entry, indent=2, ensure_ascii=False) + "\n"
@@ -225,26 +234,42 @@ def _check_source(source: Path, reference: Picture) -> list[str]:
     Raises:
         WeightsError: they draw different pictures, so it is another network with the same names.
     """
-    content = source.read_bytes()
-    side = static_side(content)
-    if side is None:
+    _, drawn = apart.call(_draw_source, source, memory_bytes=DRAWING_BYTES)
+    if not drawn:
         return []
-    if side > LARGEST_SIDE:
-        raise WeightsError(f"the ONNX file takes pictures of {side} px; {LARGEST_SIDE} are enough")
-    torch.manual_seed(0)
-    photo = torch.rand(1, 3, side, side) * 2 - 1
+    picture = drawn["picture"]
     try:
         distance, own = errors(
-            reference, [photo.numpy()], [partial(run_onnx, content), run_torch(reference)]
+            reference, [drawn["photo"]], [lambda _: picture, run_torch(reference)]
         )
-    except Exception as error:  # a graph from elsewhere fails in whatever way it likes
-        raise WeightsError(f"the ONNX file does not run: {type(error).__name__}") from error
+    except ValueError as error:
+        raise WeightsError(f"the ONNX file draws {picture.shape}, no picture") from error
     if not distance <= allowed_error(own):
         raise WeightsError(
             f"the ONNX file draws something else ({distance:.2g} away, torch's float32 is "
             f"{own:.2g}) than this network does with its weights"
         )
     return [f"the network differs from the ONNX file it came from by {distance:.1e}"]
+
+
+def _draw_source(source: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Run an ONNX file on noise; give `photo` and `picture`, or nothing of another kind of file.
+
+    Raises:
+        WeightsError: it does not run, or its pictures are too large.
+    """
+    content = source.read_bytes()
+    side = static_side(content)
+    if side is None:
+        return {}, {}
+    if side > LARGEST_SIDE:
+        raise WeightsError(f"the ONNX file takes pictures of {side} px; {LARGEST_SIDE} are enough")
+    torch.manual_seed(0)
+    photo = (torch.rand(1, 3, side, side) * 2 - 1).numpy()
+    try:
+        return {}, {"photo": photo, "picture": run_onnx(content, photo)}
+    except Exception as error:  # a graph from elsewhere fails in whatever way it likes
+        raise WeightsError(f"the ONNX file does not run: {type(error).__name__}") from error
 
 
 def choose_form(optimize: bool, pixels: bool, half: bool) -> Form:

@@ -1,4 +1,4 @@
-"""Comic: a photo in, a bold comic drawing out. No network, no training picture, no landmarks.
+"""Comic: a photo in, a bold comic drawing out. No network, no training picture.
 
 It is this project's own and free for any use: what a generator learns from it owes nothing to
 anybody's drawings. A drawing of 512 px takes most of a second on one core, so this is a teacher and
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from photo2cartoon_models import cutout
 from photo2cartoon_models.fields import Field, smooth
-from photo2cartoon_models.teachers import ink
+from photo2cartoon_models.teachers import features, ink
 from photo2cartoon_models.teachers.flats import paint
 from photo2cartoon_models.teachers.tone import calm_gloss, expose, warm_shades
 
@@ -27,6 +27,7 @@ def draw(
     matte: NDArray[np.float32] | None = None,
     *,
     unit: float | None = None,
+    points: features.Points | None = None,
     outlined: bool = True,
 ) -> NDArray[np.uint8]:
     """Draw a photo.
@@ -41,6 +42,8 @@ def draw(
             portrait, or 1/200 of the width of a face. None: 1/512 of the photo's shorter side.
             Where faces are small in a photo give less, or they lose their eyes; below .3 px lines
             get ragged.
+        points: the face's `left_eye`, `right_eye` and `mouth`, contours of (x, y) in px, for eyes
+            that look and for noses and lips that do not vanish (`features`). None: without.
         outlined: whether the person gets its outline here, or from whoever asks (`cutout`).
 
     Returns:
@@ -58,27 +61,31 @@ def draw(
         raise ValueError(f"unit > 0 px, not {unit}")
     colours = photo.astype(np.float32) / np.float32(255)
     if matte is None:
-        return _to_bytes(_draw(colours, unit))
+        return _to_bytes(_draw(colours, unit, points))
     person = cutout.firm(matte, unit)
-    drawn = _draw(cutout.carry_outwards(colours, person), unit)
+    drawn = _draw(cutout.carry_outwards(colours, person), unit, points)
     if outlined:
         drawn = cutout.ink(drawn, cutout.outline(person, unit))
     cover = cutout.cover(person)[:, :, None]
     return _to_bytes(np.asarray(drawn * cover + (1 - cover), np.float32))
 
 
-def _draw(colours: Field, unit: float) -> Field:
+def _draw(colours: Field, unit: float, points: features.Points | None) -> Field:
     """Draw `colours` `(H, W, 3)`, sRGB 0..1; the same comes back."""
-    lab = expose(np.asarray(cv2.cvtColor(colours, cv2.COLOR_RGB2Lab), np.float32), unit)
+    exposed = expose(np.asarray(cv2.cvtColor(colours, cv2.COLOR_RGB2Lab), np.float32), unit)
+    lab = exposed.copy()
     lab[:, :, 0] = calm_gloss(lab[:, :, 0], unit)
     fine = smooth(lab, 7.0, 3.5 * unit)
     flats = paint(fine, unit)
     flats[:, :, 1:] = warm_shades(flats[:, :, 1:], unit)
 
-    response = ink.respond(ink.contrast(fine[:, :, 0], unit), unit)
+    even = ink.contrast(fine[:, :, 0], unit)
+    response = ink.respond(features.strengthen(even, points, unit) if points else even, unit)
     lines = ink.strokes(response, unit) * (1 - ink.catch_lights(lab[:, :, 0], unit))
     flats[:, :, 0] += STRAND * ink.strands(response, fine[:, :, 0], unit)
     flats[:, :, 0] = flats[:, :, 0].clip(0, 100)
+    if points:
+        flats, lines = features.open_eyes(flats, lines, exposed, points, unit)
     painted = np.asarray(cv2.cvtColor(flats, cv2.COLOR_Lab2RGB), np.float32).clip(0, 1)
     return cutout.ink(painted, lines)
 

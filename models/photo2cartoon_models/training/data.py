@@ -27,6 +27,7 @@ from photo2cartoon_models.files import PART, find_photos, write_whole
 from photo2cartoon_models.preprocess import composite
 
 FACES = "faces.jsonl"
+NOT_OURS = "not what prepare-data writes"
 BACKGROUND = 250  # of 255: without a matte, what is at least that white is no person
 ON_DEVICE_BYTES = 8 << 30  # arrays up to this size live in the GPU's memory
 INTERPOLATION = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}
@@ -189,19 +190,33 @@ def read_regions(folder: Path, paths: list[Path]) -> NDArray[np.float32]:
     it says nothing about a picture.
     """
     regions = np.zeros((len(paths), REGIONS, 4), np.float32)
-    listing = folder.parent / FACES
-    if not listing.exists():
-        return regions
+    faces = read_faces(folder.parent)
     try:
-        lines = listing.read_text(encoding="utf-8").splitlines()
-        entries = {entry["picture"]: entry for entry in map(json.loads, lines)}
         for place, path in enumerate(paths):
-            entry = entries.get(path.relative_to(folder.parent).as_posix())
-            if entry and entry["points"]:
+            entry = faces.get(path.relative_to(folder.parent).as_posix())
+            if entry:
                 regions[place] = [_ellipse(entry, name) for name in REACH]
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{listing}: not what prepare-data writes: {error!r}") from error
+        raise DataError(f"{folder.parent / FACES}: {NOT_OURS}: {error!r}") from error
     return regions
+
+
+def read_faces(data: Path) -> dict[str, dict[str, Any]]:
+    """Read `faces.jsonl`: by each picture's path below `data`, its `size` in px and its `points`.
+
+    Pictures without a face are left out; without the file the result is empty.
+
+    Raises:
+        DataError: the file is not what `prepare-data` writes.
+    """
+    listing = data / FACES
+    if not listing.exists():
+        return {}
+    try:
+        entries = map(json.loads, listing.read_text(encoding="utf-8").splitlines())
+        return {entry["picture"]: entry for entry in entries if entry["points"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{listing}: {NOT_OURS}: {error!r}") from error
 
 
 def _ellipse(entry: dict[str, Any], name: str) -> NDArray[np.float32]:

@@ -21,7 +21,7 @@ from photo2cartoon_models.networks.features import LiteFeatures
 from photo2cartoon_models.networks.generator import Generator
 from photo2cartoon_models.networks.lite import LiteGenerator
 from photo2cartoon_models.networks.picture import Picture
-from photo2cartoon_models.readers.weights import read_weights
+from photo2cartoon_models.readers.apart import read_weights
 from photo2cartoon_models.readers.weights_error import WeightsError
 from photo2cartoon_models.training import augment, losses
 from photo2cartoon_models.training.config import ConfigError, FastConfig, GeneratorSection

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -25,6 +26,7 @@ from photo2cartoon_models.training.data import (
     DataError,
     find_pictures,
     portrait,
+    read_faces,
     read_picture,
     resize,
 )
@@ -59,10 +61,11 @@ def draw_pairs(data: Path, out: Path, *, limit: int | None, jobs: int) -> Iterat
         tasks += [(path, part) for path in photos[: limit if part == "train" else None]]
     cv2.setNumThreads(1)  # photos are drawn side by side; more threads would only compete
     with ThreadPoolExecutor(jobs) as pool:
-        yield from pool.map(partial(_one, data, out), *zip(*tasks, strict=True))
+        draw_one = partial(_one, data, read_faces(data), out)
+        yield from pool.map(draw_one, *zip(*tasks, strict=True))
 
 
-def _one(data: Path, out: Path, photo: Path, part: str) -> Path:
+def _one(data: Path, faces: dict[str, dict[str, Any]], out: Path, photo: Path, part: str) -> Path:
     """Draw the pairs of one photo."""
     targets = [out / part / str(size) / f"{photo.stem}.png" for size in SIZES]
     if all(target.exists() for target in targets):
@@ -80,9 +83,21 @@ def _one(data: Path, out: Path, photo: Path, part: str) -> Path:
         colours = np.ascontiguousarray(colours)
         unit = size / UNITS
         seen = colours if whole else cut_out(colours, firm(cover, unit), unit)
-        drawing = draw(colours, None if whole else cover, unit=unit, outlined=False)
+        points = _scaled(faces.get(photo.relative_to(data).as_posix()), size)
+        drawing = draw(colours, None if whole else cover, unit=unit, points=points, outlined=False)
         write_png(target, np.hstack((seen, drawing)))
     return targets[0]
+
+
+def _scaled(face: dict[str, Any] | None, size: int) -> dict[str, list[list[float]]] | None:
+    """The points of a face at `size` px."""
+    if face is None:
+        return None
+    factor = size / face["size"]
+    return {
+        name: [[(x + 0.5) * factor - 0.5, (y + 0.5) * factor - 0.5] for x, y in points]
+        for name, points in face["points"].items()
+    }
 
 
 def _digest(name: str) -> str:

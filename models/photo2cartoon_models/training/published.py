@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from photo2cartoon_models.networks.discriminator import Discriminator
 from photo2cartoon_models.networks.generator import Generator, Translation
-from photo2cartoon_models.readers.weights import read_networks, read_weights
+from photo2cartoon_models.readers.apart import read_networks, read_weights
 from photo2cartoon_models.readers.weights_error import WeightsError
 from photo2cartoon_models.training import losses
 from photo2cartoon_models.training.augment import step_rng, upstream_crop

@@ -244,6 +244,18 @@ def test_a_body_over_the_limit_is_refused(pipeline: Pipeline, photo: bytes, decl
         assert_problem(client.post("/cartoonize", **upload(photo)), 413, "body_too_large")
 
 
+def test_a_body_beyond_all_room_is_too_large_and_not_refused_for_now(
+    pipeline: Pipeline, photo: bytes
+) -> None:
+    small = 10_000
+    settings = Settings(
+        threads=1, max_body_bytes=small, max_batch_bytes=small, max_buffered_bytes=small
+    )
+    with TestClient(create_app(settings, lambda _: pipeline)) as client:
+        response = client.post("/cartoonize", content=photo, headers=PNG)
+        assert_problem(response, 413, "body_too_large")
+
+
 def test_a_body_at_the_limit_is_served(pipeline: Pipeline, photo: bytes) -> None:
     settings = Settings(threads=1, max_body_bytes=len(photo))
     with TestClient(create_app(settings, lambda _: pipeline)) as client:
@@ -278,6 +290,11 @@ def test_bodies_at_hand_are_bounded(pipeline: Pipeline, photo: bytes) -> None:
         with engine.hold(len(photo)), engine.hold(200_000 - 2 * len(photo) + 1):
             response = client.post("/cartoonize", content=photo, headers=PNG)
             assert_problem(response, 503, "overloaded")
+            chunks = iter([photo[:50_000], photo[50_000:]])
+            response = client.post("/cartoonize", content=chunks, headers=PNG)
+            assert_problem(response, 503, "overloaded")
+        assert engine.held_bytes == 0
         assert client.post("/cartoonize", content=photo, headers=PNG).status_code == 200
+        assert engine.held_bytes == 0
         with pytest.raises(Overloaded), engine.hold(200_001):
             pass

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from photo2cartoon.api.connection import Connection
 from tests.server import Server, connect, read_answer, ready, wait_for
 
 LIVE = b"GET /livez HTTP/1.1\r\nHost: x\r\n"
@@ -170,3 +171,59 @@ def test_where_all_connections_work_one_more_is_refused(server: Server) -> None:
         for _ in range(20):
             stack.enter_context(connect(server.url)).sendall(upload)
         wait_for(lambda: ask(server, LIVE + b"\r\n") == (503, "overloaded"))
+
+
+@pytest.fixture
+def fair() -> Iterator[Server]:
+    with Server(P2C_MAX_CONNECTIONS_PER_PEER="3") as server:
+        yield server
+
+
+def connect_from(address: str, server: Server) -> socket.socket:
+    host, port = server.url.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), 60, source_address=(address, 0))
+
+
+def test_one_address_has_a_number_of_connections_of_its_own(fair: Server) -> None:
+    upload = b"POST /cartoonize HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n"
+    with contextlib.ExitStack() as stack:
+        idle = [stack.enter_context(connect_from("127.0.0.2", fair)) for _ in range(4)]
+        assert _ended(idle[0])  # the fourth took the place of the first
+        for connection in idle[1:]:
+            connection.sendall(upload)
+        wait_for(lambda: _is_refused(fair, "127.0.0.2"))
+        other = stack.enter_context(connect_from("127.0.0.3", fair))
+        other.sendall(LIVE + b"\r\n")
+        assert _outcome(other) == (200, "ok")
+
+
+def _is_refused(server: Server, address: str) -> bool:
+    with connect_from(address, server) as connection:
+        connection.sendall(LIVE + b"\r\n")
+        return _outcome(connection) == (429, "too_many_at_once")
+
+
+@pytest.mark.parametrize(
+    ("client", "same", "other"),
+    [
+        ("203.0.113.7", "203.0.113.7", "203.0.113.8"),
+        ("2001:db8::1", "2001:db8::ffff:2", "2001:db8:0:1::1"),
+    ],
+)
+def test_a_peer_is_an_address_or_a_network_of_ipv6(client: str, same: str, other: str) -> None:
+    assert _peer(client) == _peer(same) != _peer(other)
+
+
+def _peer(host: str) -> int | None:
+    connection = Connection.__new__(Connection)
+    connection.client = (host, 1234)
+    return connection.peer
+
+
+def test_a_connection_that_says_nothing_ends() -> None:
+    quick = QUICK.replace("HEAD_TIMEOUT_S = 0.5", "KEEP_ALIVE_S = 0.5")
+    with Server(program=quick) as server, connect(server.url) as mute, connect(server.url) as spoke:
+        spoke.sendall(LIVE + b"\r\n")
+        assert _outcome(spoke) == (200, "ok")
+        assert _ended(spoke)
+        assert _ended(mute)

@@ -3,6 +3,7 @@
 import io
 import threading
 from typing import Any
+from urllib.parse import urljoin
 
 import httpx2
 import numpy as np
@@ -155,6 +156,8 @@ def test_styles_are_listed_and_each_can_be_asked_for(client: TestClient, photo: 
             answer = client.post(f"/cartoonize?{query}", content=photo, headers=PNG)
             assert answer.status_code == 200
             assert answer.headers["x-style"] == style["name"]
+        example = client.get(urljoin("/v1/styles", style["example"]))
+        assert example.headers["content-type"] == "image/webp"
     assert "research" not in styles[1]["licence"].lower()
 
 

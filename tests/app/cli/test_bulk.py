@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -106,6 +107,40 @@ def test_cartoons_of_an_earlier_run_are_no_photos(
     onto_itself = CliRunner().invoke(commands, ["bulk", str(folder), str(folder)])
     assert onto_itself.exit_code == 2
     assert not (folder / "report.csv").exists()
+
+
+def test_photos_inside_the_folder_of_the_cartoons(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, pipeline: Pipeline
+) -> None:
+    monkeypatch.setattr("photo2cartoon.cli.terminal.open_pipeline", lambda _: pipeline)
+    (folder / "text.png").unlink()
+    call = ["bulk", str(folder), str(folder.parent)]
+    for counts in ("3 done, 0 skipped, 0 failed", "0 done, 3 skipped, 0 failed"):
+        done = CliRunner().invoke(commands, call)
+        assert (done.exit_code, counts in done.stdout) == (0, True)
+    assert (folder.parent / "sub" / "b-cartoon.png").exists()
+    (folder / "in").mkdir()  # in/in/x.jpg would become in/x-cartoon.png, a photo of the next run
+    refused = CliRunner().invoke(commands, call)
+    assert refused.exit_code == 2
+    assert "would lie among the photos" in re.sub(r"[│\s]+", " ", refused.stderr)
+
+
+def test_a_photo_without_a_face_is_drawn_if_the_call_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pipeline: Pipeline, faceless: bytes
+) -> None:
+    monkeypatch.setattr("photo2cartoon.cli.terminal.open_pipeline", lambda _: pipeline)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "hidden.png").write_bytes(faceless)
+    call = ["bulk", str(tmp_path / "in"), str(tmp_path / "out")]
+    done = CliRunner().invoke(commands, call)
+    assert (done.exit_code, "(no_face)" in done.stderr) == (1, True)
+    assert CliRunner().invoke(commands, [*call, "--on-no-face", "centre"]).exit_code == 0
+    with Image.open(tmp_path / "out" / "hidden-cartoon.png") as image:
+        assert image.size == (256, 256)
+    one = ["run", str(tmp_path / "in" / "hidden.png"), "-o", str(tmp_path / "one.png")]
+    assert CliRunner().invoke(commands, one).exit_code == 1
+    assert CliRunner().invoke(commands, [*one, "--on-no-face", "centre"]).exit_code == 0
+    assert CliRunner().invoke(commands, [*one, "--on-no-face", "draw"]).exit_code == 2
 
 
 def test_names_that_differ_in_the_suffix_only_do_not_meet(tmp_path: Path) -> None:

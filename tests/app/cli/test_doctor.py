@@ -90,6 +90,20 @@ def test_wrong_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ("settings", "P2C_PORT=0, P2C_THREADS=4000") in examine().rows
 
 
+def test_settings_of_a_file_and_variables_that_are_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(f'max_queue = 3\napi_keys = "shop:{"0" * 64}"\n')
+    monkeypatch.setenv("P2C_CONFIG", str(file))
+    monkeypatch.setenv("P2C_URL", "mine")
+    rows = dict(examine().rows)
+    assert rows["settings"] == f"P2C_PORT=0, {file}: max_queue=3, {file}: api_keys=shop:***"
+    assert rows["not settings"] == "P2C_URL: ignored"
+    file.write_text("max_queue = ")
+    assert f"{file}: this is no TOML" in found()
+
+
 def test_a_model_that_changed_and_one_that_is_missing(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -194,18 +208,29 @@ def test_the_service_itself_may_hold_its_port(
     assert dict(report.rows)["port"].endswith("is this service's")
 
 
-def test_memory_limits(tmp_path: Path) -> None:
-    new, old = tmp_path / "memory.max", tmp_path / "memory.limit_in_bytes"
-    assert memory_limit((new, old)) is None
-    old.write_text("9223372036854771712\n")
-    assert memory_limit((new, old)) is None
-    old.write_text("1073741824\n")
-    assert memory_limit((new, old)) == 2**30
-    new.write_text("536870912\n")
-    assert memory_limit((new, old)) == 2**29
-    new.write_text("max\n")
-    assert memory_limit((new,)) is None
-    assert total_memory() > 2**28
+@pytest.mark.parametrize(
+    ("membership", "limits", "expected"),
+    [
+        ("", {}, None),
+        ("", {"memory/memory.limit_in_bytes": 2**30}, 2**30),
+        ("", {"memory/memory.limit_in_bytes": 9223372036854771712}, None),
+        ("0::/", {"memory.max": 2**29}, 2**29),
+        ("0::/pods/one", {"pods/one/memory.max": "max", "pods/memory.max": 2**29}, 2**29),
+        ("4:cpu,memory:/pods/one\n0::/", {"memory/pods/one/memory.limit_in_bytes": 2**28}, 2**28),
+        ("4:memory:/docker/1", {"memory/memory.limit_in_bytes": 2**30}, 2**30),
+    ],
+)
+def test_memory_limits(
+    membership: str, limits: dict[str, int | str], expected: int | None, tmp_path: Path
+) -> None:
+    groups = tmp_path / "membership"
+    groups.write_text(membership)
+    for name, limit in limits.items():
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{limit}\n")
+    assert memory_limit(tmp_path, groups) == expected
+    assert total_memory() > 2**30
 
 
 def test_paths_are_printed_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:

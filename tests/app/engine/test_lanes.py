@@ -18,6 +18,7 @@ from photo2cartoon.ground.errors import (
     InternalError,
     NoFaceFound,
     Overloaded,
+    TooMuchMemory,
     WouldBeLate,
 )
 from photo2cartoon.ground.machine import available_cores
@@ -138,8 +139,8 @@ async def test_the_predicted_wait_follows_every_lane() -> None:
             lanes._waiting.append(first)
             waits.append(lanes.predicted_wait_s)
         assert waits == pytest.approx([1.5, 2.2, 3.5])  # in turn, then once more round
-        first.started = 90.0  # long overdue: it may end any moment
-        assert lanes.predicted_wait_s == pytest.approx(0.2 + 2.0)
+        first.started = 90.0  # long overdue: it is expected to take as long again
+        assert lanes.predicted_wait_s == pytest.approx(0.2 + 3 * 2.0)
         lanes._waiting.clear()
     lanes.close()
 
@@ -222,6 +223,119 @@ async def test_what_waited_and_cannot_be_done_in_time_is_not_begun(
     (answer,) = await asyncio.gather(job, return_exceptions=True)
     assert isinstance(answer, DeadlinePassed) is not runs
     assert ran == (["it"] if runs else [])
+    lanes.close()
+
+
+async def test_whoever_waits_behind_a_long_job_is_told_at_the_deadline() -> None:
+    lanes = Lanes(threads=1, max_queue=5)
+    async with held(lanes):
+        waits = lanes.run(lambda: "too late", Ticket(timeout_s=0.02))
+        with pytest.raises(DeadlinePassed):
+            await asyncio.wait_for(waits, 5)  # the lane is never free before
+        assert lanes.waiting == 0
+        assert lanes.lateness.value == 0  # no job has ended yet, so there is no step to learn by
+    assert await lanes.run(lambda: "free", Ticket()) == "free"
+    lanes.close()
+
+
+async def test_the_caller_of_a_job_that_hangs_is_told_at_the_deadline() -> None:
+    lanes = Lanes(threads=1, max_queue=5)
+    gate = Gate()
+    with pytest.raises(DeadlinePassed):
+        await asyncio.wait_for(lanes.run(gate, Ticket(timeout_s=0.02)), 5)
+    assert lanes.running == 1
+    gate.opened.set()
+    await until(lambda: lanes.running == 0)
+    lanes.close()
+
+
+async def test_the_age_of_what_runs_is_part_of_the_forecast() -> None:
+    clock = Clock()
+    lanes = Lanes(threads=1, max_queue=10, clock=clock)
+    lanes.times.mean = 0.1
+    async with held(lanes):
+        (job,) = lanes._running
+        job.started = clock() - 60.0
+        assert lanes.predicted_wait_s == pytest.approx(59.9)
+        with pytest.raises(WouldBeLate):
+            lanes.check_room(timeout_s=30)
+    lanes.close()
+
+
+async def test_what_never_fits_is_refused_at_once() -> None:
+    lanes = Lanes(threads=1, max_queue=0, budget=100)
+    with pytest.raises(TooMuchMemory):
+        await lanes.run(lambda: None, Ticket(), 101)
+    assert await lanes.run(lambda: "fits", Ticket(), 100) == "fits"
+    lanes.close()
+
+
+async def test_light_jobs_pass_a_heavy_one_that_waits_for_memory() -> None:
+    lanes = Lanes(threads=4, max_queue=10, budget=100)
+    first, second, light = Gate(), Gate(), Gate()
+    light.opened.set()
+    jobs = [asyncio.create_task(lanes.run(first, Ticket(), 70))]
+    await until(lambda: lanes.running == 1)
+    jobs.append(asyncio.create_task(lanes.run(second, Ticket(), 70)))
+    await until(lambda: lanes.waiting == 1)
+    assert await lanes.run(light, Ticket(), 30) == "through"
+    assert not second.entered.is_set()
+    first.opened.set()
+    await until(second.entered.is_set)
+    second.opened.set()
+    await asyncio.gather(*jobs)
+    lanes.close()
+
+
+async def test_light_jobs_never_keep_a_heavy_one_waiting() -> None:
+    """What passes must fit beside the one that waits, also once what ran before has ended."""
+    lanes = Lanes(threads=4, max_queue=10, budget=100)
+    before, heavy, passing, third = Gate(), Gate(), Gate(), Gate()
+    jobs = [asyncio.create_task(lanes.run(before, Ticket(), 50))]
+    await until(before.entered.is_set)
+    jobs.append(asyncio.create_task(lanes.run(heavy, Ticket(), 80)))
+    jobs.append(asyncio.create_task(lanes.run(passing, Ticket(), 20)))
+    await until(passing.entered.is_set)
+    jobs.append(asyncio.create_task(lanes.run(third, Ticket(), 20)))  # would fit now: 50 + 20 + 20
+    await until(lambda: lanes.waiting == 2)
+    before.opened.set()
+    await until(heavy.entered.is_set)
+    assert not third.entered.is_set()
+    for gate in (heavy, passing, third):
+        gate.opened.set()
+    await asyncio.gather(*jobs)
+    lanes.close()
+
+
+async def test_a_heavy_job_that_leaves_the_queue_lets_the_others_run() -> None:
+    lanes = Lanes(threads=2, max_queue=10, budget=100)
+    before, behind = Gate(), Gate()
+    behind.opened.set()
+    first = asyncio.create_task(lanes.run(before, Ticket(), 60))
+    await until(before.entered.is_set)
+    heavy = asyncio.create_task(lanes.run(lambda: None, Ticket(timeout_s=0.05), 90))
+    waits = asyncio.create_task(lanes.run(behind, Ticket(), 40))
+    with pytest.raises(DeadlinePassed):
+        await heavy
+    assert await asyncio.wait_for(waits, 5) == "through"
+    before.opened.set()
+    await first
+    lanes.close()
+
+
+async def test_the_wait_for_memory_is_forecast() -> None:
+    clock = Clock()
+    lanes = Lanes(threads=2, max_queue=10, budget=100, clock=clock)
+    lanes.times.mean = 10.0
+    gate = Gate()
+    job = asyncio.create_task(lanes.run(gate, Ticket(), 80))
+    await until(gate.entered.is_set)
+    assert lanes.check_room(weight=20) == 0  # beside it, on the free lane
+    assert lanes.check_room(weight=50) == pytest.approx(8.0)
+    with pytest.raises(WouldBeLate):
+        lanes.check_room(timeout_s=12, weight=50)
+    gate.opened.set()
+    await job
     lanes.close()
 
 

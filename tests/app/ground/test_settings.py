@@ -3,7 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
-from photo2cartoon.ground.settings import Settings, explain
+from photo2cartoon.ground.origins import explain
+from photo2cartoon.ground.settings import Settings, unknown_variables
 
 
 def test_defaults() -> None:
@@ -18,8 +19,8 @@ def test_the_environment_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (settings.host, settings.port) == ("0.0.0.0", 9001)
 
 
-@pytest.mark.parametrize("name", ["P2C_PROT", "P2C_", "p2c_max_pixel"])
-def test_an_unknown_name_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+@pytest.mark.parametrize("name", ["P2C_PROT", "P2C_STYLE", "p2c_max_pixel"])
+def test_a_misspelt_name_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, "1")
     with pytest.raises(ValidationError, match=name):
         Settings()
@@ -27,11 +28,29 @@ def test_an_unknown_name_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) 
 
 def test_a_misspelt_name_is_told_the_right_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("P2C_PROT", "1")
-    monkeypatch.setenv("P2C_ZZZZZ", "1")
+    monkeypatch.setenv("P2C_THREAD", "1")
     with pytest.raises(ValidationError) as refusal:
         Settings()
     (line,) = explain(refusal.value)
-    assert line.endswith(": P2C_PROT (did you mean P2C_PORT?), P2C_ZZZZZ")
+    assert line.endswith(
+        ": P2C_PROT (did you mean P2C_PORT?), P2C_THREAD (did you mean P2C_THREADS?)"
+    )
+
+
+def test_variables_of_other_programs_stop_no_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["P2C_", "P2C_SERVICE_HOST", "P2C_URL", "P2C_ZZZZZ"]
+    for name in names:
+        monkeypatch.setenv(name, "1")
+    assert Settings() == Settings.model_construct()
+    assert unknown_variables() == names
+
+
+def test_a_wrong_item_of_a_list_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("P2C_CORS_ORIGINS", "https://a.example,b")
+    with pytest.raises(ValidationError) as refusal:
+        Settings()
+    (line,) = explain(refusal.value)
+    assert line.startswith("P2C_CORS_ORIGINS: item 2: ")
 
 
 def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,4 +96,21 @@ def test_every_number_can_be_set_from_the_environment(monkeypatch: pytest.Monkey
     assert Settings().model_dump() == plain | {"max_batch": 16}
     monkeypatch.setenv("P2C_MAX_BATCH", "3")
     with pytest.raises(ValueError, match="max_batch"):
+        Settings()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("900Mi", 900 * 2**20), ("2G", 2_000_000_000), ("123456", 123456)]
+)
+def test_memory_is_written_as_kubernetes_does(
+    text: str, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("P2C_MEMORY_BUDGET", text)
+    assert Settings().memory_budget == expected
+
+
+@pytest.mark.parametrize("text", ["0", "-1Mi", "900MB", "much"])
+def test_memory_that_is_none_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("P2C_MEMORY_BUDGET", text)
+    with pytest.raises(ValidationError, match="memory_budget"):
         Settings()

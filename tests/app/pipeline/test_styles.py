@@ -230,6 +230,19 @@ def test_files_dropped_into_a_folder_are_styles(with_own: Pipeline, photo: bytes
     assert (same[0] == same[1]).all()
 
 
+def test_a_folder_does_not_hide_the_style_that_it_is_called_like(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(LITE).mkdir()
+    assert [model.name for model in find_styles(MANIFEST, [Path(LITE)])] == [LITE]
+
+
+def test_a_folder_without_a_style_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="a folder without an ONNX file"):
+        find_styles(MANIFEST, [tmp_path])
+
+
 def test_two_styles_of_one_name_are_refused(own: Path, tmp_path: Path) -> None:
     copyfile(COMIC.path, tmp_path / "ink.onnx")
     with pytest.raises(ManifestError, match="two styles are called ink"):

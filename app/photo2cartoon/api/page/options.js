@@ -1,7 +1,5 @@
 // The choices: what the form offers for the styles that the service has, and what it asks for.
 
-const PICTURED = ["comic", "photo2cartoon", "photo2cartoon-lite"]; // there is an example of each
-
 const find = (id) => document.getElementById(id);
 const field = (form, name) => form.elements[name];
 
@@ -31,13 +29,13 @@ export function read(form) {
   return options;
 }
 
-function styleCard({ name, default: chosen, licence }) {
+function styleCard({ name, default: chosen, licence, example }) {
   const label = document.createElement("label");
   label.className = "card";
   label.append(radio("style", name, chosen));
-  if (PICTURED.includes(name)) {
+  if (example) {
     const image = new Image(96, 96);
-    image.src = `page/${name}.webp`;
+    image.src = new URL(example, new URL("v1/styles", document.baseURI)).href;
     image.alt = "";
     label.append(image);
   }

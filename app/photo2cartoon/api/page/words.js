@@ -11,6 +11,7 @@ const WORDS = {
   body_too_large: ["This file is too large", "The service takes no files of that size. Save the photo smaller, or as a JPEG."],
   too_many_photos: ["These are too many photos at once", "Please send fewer."],
   too_many_pixels: ["This photo has too many pixels", "Please make it smaller, and try again."],
+  too_much_memory: ["This photo takes more memory than the service has", "Please make it smaller, or save it as a JPEG."],
   unsupported_format: ["This is not a kind of picture that can be read here", "JPEG, PNG, WebP, HEIC, AVIF, TIFF, GIF and BMP will do."],
   undecodable_image: ["This picture is damaged", "Part of the file is missing or unreadable. Try the original, or another copy."],
   no_face: ["No face was found in this photo", "Choose a photo in which a face is seen from the front, in good light and not covered."],

@@ -5,8 +5,9 @@ other channels than the picture has, is ignored: it must not cost the photo.
 """
 
 import io
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +20,20 @@ GRAY_MODES: Final = ("1", "L", "LA", "La")
 MIN_IS_WHITE: Final = (262, 0)  # TIFF's tag PhotometricInterpretation, and its value
 SAME_COLOUR = 1  # levels by which a profile's colours may differ from sRGB's and count as sRGB
 USUAL_WHITES: Final = (1.0, 255.0, 65535.0)
+BAND_PX: Final = 1 << 17  # pixels converted at once
 OVERSHOOT = 8.0  # numbers of 0..1 may exceed 1 a little: highlights of HDR, ringing of a filter
 
+Converter = Callable[[Image.Image], NDArray[np.uint8]]  # a band of rows to `(H, W, 3)` RGB
 
-def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
+
+def to_rgb(image: Image.Image, into: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
     """Return the pixels of a picture of any mode, in sRGB, on white.
+
+    The picture is converted in bands of rows: beside it and the result, little memory is taken.
+
+    Args:
+        image: the picture; it is decoded if it was not.
+        into: `(H, W, 3)` uint8, where the pixels go; None: an array of their own.
 
     Returns:
         `(H, W, 3)` uint8 RGB.
@@ -32,13 +42,25 @@ def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
         profile = find_profile(image.info)
     except (KeyError, TypeError, ValueError, OverflowError):
         profile = None  # what the file states makes no sense
+    image.load()
     if image.mode.startswith(("I", "F")):
-        return _from_deep_gray(image, profile)
-    if not image.has_transparency_data:
-        return _to_srgb(image, profile)
-    both = image.convert("LA" if image.mode in GRAY_MODES else "RGBA")
-    opaque = both.convert(both.mode[:-1])
-    return composite(_to_srgb(opaque, profile), np.asarray(both.getchannel("A")))
+        convert = _deep_gray(image, profile)
+    elif image.has_transparency_data:
+        convert = _on_white(image, profile)
+    else:
+        convert = _in_srgb(image, profile)
+    pixels = np.empty((image.height, image.width, 3), np.uint8) if into is None else into
+    for rows, band in _bands(image):
+        pixels[rows] = convert(band)
+    return pixels
+
+
+def _bands(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
+    """Yield the picture in parts: which rows, and a picture of them."""
+    rows = max(1, BAND_PX // max(1, image.width))
+    for top in range(0, image.height, rows):
+        end = min(top + rows, image.height)
+        yield slice(top, end), image.crop((0, top, image.width, end))
 
 
 def scale_levels(levels: NDArray[np.generic], white: int) -> NDArray[np.uint16]:
@@ -47,48 +69,90 @@ def scale_levels(levels: NDArray[np.generic], white: int) -> NDArray[np.uint16]:
     8 and 16 bits are scaled by their whole range. No file states the range of wider numbers, so
     they are scaled by the smallest usual range that holds the largest of them.
     """
-    wide = np.nan_to_num(levels.astype(np.float64), posinf=0.0).clip(0)
-    if levels.dtype == np.uint8:
-        return (wide * (white / 255)).astype(np.uint16)
-    if levels.dtype == np.uint16:
-        return (wide * (white / 65535)).astype(np.uint16)
-    largest = float(wide.max(initial=0))
-    if np.issubdtype(levels.dtype, np.floating) and largest < OVERSHOOT:
-        return (wide.clip(0, 1) * white).astype(np.uint16)
-    full = next((usual for usual in USUAL_WHITES if largest <= usual), largest)
-    return (wide * (white / full)).astype(np.uint16)
+    rows = max(1, BAND_PX * len(levels) // max(1, levels.size))
+    bands = [slice(top, top + rows) for top in range(0, len(levels), rows)]
+    full = _full_scale(levels.dtype, (levels[band] for band in bands))
+    scaled = np.empty(levels.shape, np.uint16)
+    for band in bands:
+        scaled[band] = _scale(levels[band], full, white)
+    return scaled
 
 
-def _from_deep_gray(image: Image.Image, profile: bytes | None) -> NDArray[np.uint8]:
-    levels = np.asarray(image)
+def _full_scale(dtype: np.dtype[Any], parts: Iterable[NDArray[np.generic]]) -> float:
+    """Return the sample that means white, of a picture that comes in parts."""
+    if dtype.itemsize <= 2 and dtype.kind == "u":
+        return float(np.iinfo(dtype).max)
+    largest = max((float(_sane(part).max(initial=0)) for part in parts), default=0.0)
+    if dtype.kind == "f" and largest < OVERSHOOT:
+        return 1.0
+    return next((usual for usual in USUAL_WHITES if largest <= usual), largest)
+
+
+def _sane(levels: NDArray[np.generic]) -> NDArray[np.float64]:
+    """Return samples without negatives, and with 0 for those that are no numbers."""
+    return np.nan_to_num(levels.astype(np.float64), posinf=0.0).clip(0)
+
+
+def _scale(levels: NDArray[np.generic], full: float, white: int) -> NDArray[np.uint16]:
+    return (_sane(levels).clip(0, full) * (white / full)).astype(np.uint16)
+
+
+def _deep_gray(image: Image.Image, profile: bytes | None) -> Converter:
+    """Return what converts bands of a picture of one channel in 16 bits or more."""
     white = 65535 if profile else 255  # dark levels of a linear profile need all their bits
-    scaled = scale_levels(levels, white)
+    parts = (np.asarray(band) for _, band in _bands(image))
+    full = _full_scale(np.asarray(image.crop((0, 0, 1, 1))).dtype, parts)
     tag, value = MIN_IS_WHITE
     # Pillow turns the negatives of 8 bits and fewer, and leaves the deep ones to its callers.
-    if getattr(image, "tag_v2", {}).get(tag) == value:
-        scaled = (white - scaled).astype(np.uint16)
-    if profile:
-        return _to_srgb(Image.fromarray(scaled), profile)
-    return np.repeat(scaled.astype(np.uint8)[:, :, None], 3, axis=2)
+    negative = getattr(image, "tag_v2", {}).get(tag) == value
+
+    def scale(band: Image.Image) -> NDArray[np.uint16]:
+        scaled = _scale(np.asarray(band), full, white)
+        return (white - scaled).astype(np.uint16) if negative else scaled
+
+    if not profile:
+        return lambda band: np.repeat(scale(band).astype(np.uint8)[:, :, None], 3, axis=2)
+    in_srgb = _in_srgb(Image.new("I;16", (1, 1)), profile)
+    return lambda band: in_srgb(Image.fromarray(scale(band)))
 
 
-def _to_srgb(image: Image.Image, profile: bytes | None) -> NDArray[np.uint8]:
-    """Return the pixels of an opaque picture, its colours being those of `profile`."""
+def _on_white(image: Image.Image, profile: bytes | None) -> Converter:
+    """Return what converts bands of a picture with transparency."""
+    mode = "LA" if image.mode in GRAY_MODES else "RGBA"
+    in_srgb = _in_srgb(Image.new(mode[:-1], (1, 1)), profile)
+
+    def lay(band: Image.Image) -> NDArray[np.uint8]:
+        both = band.convert(mode)
+        return composite(in_srgb(both.convert(mode[:-1])), np.asarray(both.getchannel("A")))
+
+    return lay
+
+
+def _in_srgb(image: Image.Image, profile: bytes | None) -> Converter:
+    """Return what converts bands of an opaque picture, whose colours are those of `profile`."""
     source = _read_profile(profile) if profile else None
     if source is None:
-        return _plain_rgb(image)
-    image = _fit_mode(image, source.profile.xcolor_space.strip())
+        return _plain_rgb
+    space = source.profile.xcolor_space.strip()
+    mode = _fit_mode(image.crop((0, 0, 1, 1)), space).mode
     try:
         # For gray, littleCMS's shortcut is too coarse in the dark: 400 of 65535 gave 10, not 18.
-        gray = image.mode == "L" or image.mode.startswith("I")
+        gray = mode == "L" or mode.startswith("I")
         flags = ImageCms.Flags.NOOPTIMIZE if gray else ImageCms.Flags.NONE
-        transform = ImageCms.buildTransform(source, _srgb(), image.mode, "RGB", flags=flags)
-        if _is_srgb(transform, image.mode):
-            return _plain_rgb(image)
-        converted = ImageCms.applyTransform(image, transform)
+        transform = ImageCms.buildTransform(source, _srgb(), mode, "RGB", flags=flags)
+        if _is_srgb(transform, mode):
+            return _plain_rgb
     except (ImageCms.PyCMSError, OSError, ValueError):
-        return _plain_rgb(image)
-    return _plain_rgb(converted or image)
+        return _plain_rgb
+
+    def convert(band: Image.Image) -> NDArray[np.uint8]:
+        try:
+            converted = ImageCms.applyTransform(_fit_mode(band, space), transform)
+        except (ImageCms.PyCMSError, OSError, ValueError):
+            return _plain_rgb(band)
+        return _plain_rgb(converted or band)
+
+    return convert
 
 
 def _read_profile(profile: bytes) -> ImageCms.ImageCmsProfile | None:
