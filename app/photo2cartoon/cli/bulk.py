@@ -1,13 +1,15 @@
 """Bulk: draw every photo of a folder, on all cores; resumable, with a report of every failure."""
 
 import csv
+import io
 import json
 import re
 import time
 import zlib
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Literal, Self
 
@@ -16,7 +18,7 @@ from photo2cartoon.cli.terminal import shown
 from photo2cartoon.ground.errors import InternalError, Problem
 from photo2cartoon.ground.options import Options
 from photo2cartoon.pipeline.pipeline import Pipeline
-from photo2cartoon_models.files import write_together, write_whole
+from photo2cartoon_models.files import write_file, write_together
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,27 +109,35 @@ def run_bulk(
     """
     missing = []
     for photo, place in targets.items():
-        if not again and (place.exists() or _numbered(place, 1).exists()):
+        if not again and (place.exists() or picture_places(place, 2)[0].exists()):
             yield Outcome(shown(photo.relative_to(source)), "skipped")
         else:
             missing.append(photo)
 
     def draw(photo: Path) -> Outcome:
         name = shown(photo.relative_to(source))
-        return _draw_one(pipeline, photo, targets[photo], name, options)
+        write = partial(write_pictures, place=targets[photo])
+        return draw_one(pipeline, name, photo.read_bytes, write, options)
 
     yield from run_in_threads(draw, missing, threads)
 
 
-def _draw_one(pipeline: Pipeline, photo: Path, place: Path, name: str, options: Options) -> Outcome:
+def draw_one(
+    pipeline: Pipeline,
+    name: str,
+    read: Callable[[], bytes],
+    write: Callable[[list[bytes]], object],
+    options: Options,
+) -> Outcome:
+    """Draw one photo, wherever it is read from and written to; whatever happens is an outcome."""
     start = time.perf_counter()
     try:
-        data = photo.read_bytes()
+        data = read()
     except OSError as error:
         return Outcome(name, "failed", "unreadable_file", error.strerror or "cannot be read")
     try:
         pictures = pipeline.cartoonize(data, options)
-        write_pictures(pictures, place)
+        write(pictures)
     except Problem as problem:
         code, detail = problem.code, problem.detail
     except OSError as error:
@@ -146,25 +156,32 @@ def write_pictures(pictures: list[bytes], place: Path) -> list[Path]:
     The first one gets its name last: where it is, all are.
     """
     place.parent.mkdir(parents=True, exist_ok=True)
-    places = [place]
-    if len(pictures) > 1:
-        places = [_numbered(place, number) for number in range(1, len(pictures) + 1)]
+    places = picture_places(place, len(pictures))
     write_together(dict(zip(places, pictures, strict=True)))
     return places
 
 
-def _numbered(place: Path, number: int) -> Path:
-    return place.with_name(f"{place.stem}-{number}{place.suffix}")
+def picture_places(place: Path, count: int) -> list[Path]:
+    """Return where a photo's pictures go: `place`, or `NAME-1`, `NAME-2`, ... beside it."""
+    if count == 1:
+        return [place]
+    names = (f"{place.stem}-{number}{place.suffix}" for number in range(1, count + 1))
+    return [place.with_name(name) for name in names]
 
 
 def write_report(outcomes: list[Outcome], path: Path) -> None:
-    """Write the outcomes in the order of their photos: JSON if `path` ends in .json, else CSV."""
-    rows = [asdict(outcome) for outcome in sorted(outcomes, key=lambda outcome: outcome.photo)]
+    """Write the outcomes to a file, in the format that its suffix names."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with write_whole(path, "w", newline="") as file:
-        if path.suffix.lower() == ".json":
-            json.dump(rows, file, indent=2, ensure_ascii=False)
-        else:
-            writer = csv.DictWriter(file, [field.name for field in fields(Outcome)])
-            writer.writeheader()
-            writer.writerows(rows)
+    write_file(path, encode_report(outcomes, path.suffix.lower()))
+
+
+def encode_report(outcomes: list[Outcome], suffix: str) -> bytes:
+    """Return the outcomes in the order of their photos: JSON for `.json`, else CSV, in UTF-8."""
+    rows = [asdict(outcome) for outcome in sorted(outcomes, key=lambda outcome: outcome.photo)]
+    if suffix == ".json":
+        return json.dumps(rows, indent=2, ensure_ascii=False).encode()
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, [field.name for field in fields(Outcome)])
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()

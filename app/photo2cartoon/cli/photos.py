@@ -10,13 +10,13 @@ from typing import Annotated
 
 import typer
 
-from photo2cartoon.cli.bulk import (
-    Outcome,
-    Shard,
-    plan_targets,
-    run_bulk,
-    write_pictures,
-    write_report,
+from photo2cartoon.cli.bulk import Outcome, Shard, write_pictures
+from photo2cartoon.cli.bulk_sources import (
+    BulkCall,
+    is_url,
+    save_report,
+    start_on_paths,
+    start_on_urls,
 )
 from photo2cartoon.cli.drawing import (
     Background,
@@ -28,7 +28,6 @@ from photo2cartoon.cli.drawing import (
     Quality,
     Size,
     Style,
-    check_folders,
     read_options,
     say_failure,
     settle,
@@ -39,10 +38,8 @@ from photo2cartoon.cli.remote import Remote, open_remote
 from photo2cartoon.cli.terminal import load_pipeline, out, read_settings, shown
 from photo2cartoon.ground.errors import Problem
 from photo2cartoon.ground.formats import FORMATS_BY_SUFFIX, SUFFIXES, OutputFormat
-from photo2cartoon.ground.machine import available_cores
 from photo2cartoon.ground.options import Options
 from photo2cartoon.pipeline.pipeline import Pipeline
-from photo2cartoon_models.files import find_photos
 
 STREAM = Path("-")  # the standard input
 Artist = Pipeline | Remote  # what settles options and draws
@@ -118,8 +115,11 @@ def run(
 
 
 def bulk(
-    source: Annotated[Path, typer.Argument(help="Folder of photos.", exists=True, file_okay=False)],
-    target: Annotated[Path, typer.Argument(help="Folder for the cartoons.", file_okay=False)],
+    source: Annotated[
+        str,
+        typer.Argument(help="Folder of photos: a path or a URL (s3://, gs://, az://, https://)."),
+    ],
+    target: Annotated[str, typer.Argument(help="Folder for the cartoons: a path or a URL.")],
     style: Style = None,
     faces: Faces = "largest",
     on_no_face: OnNoFace = "error",
@@ -130,8 +130,10 @@ def bulk(
     output_format: Format = None,
     quality: Quality = None,
     report: Annotated[
-        Path | None,
-        typer.Option(help="A .csv or .json file. [TARGET/report.csv, or report-I.csv for part I]"),
+        str | None,
+        typer.Option(
+            help="A .csv or .json file, or its URL. [TARGET/report.csv, or report-I.csv for part I]"
+        ),
     ] = None,
     again: Annotated[bool, typer.Option("--again", help="Draw existing cartoons again.")] = False,
     shard: Annotated[
@@ -154,19 +156,13 @@ def bulk(
         format=output_format,
         quality=quality,
     )
-    check_folders(source, target)
-    photos = find_photos(source, outside=target)
-    if not photos:
-        raise typer.BadParameter("there is no photo in this folder", param_hint="SOURCE")
     part = _read_shard(shard)
-    places = plan_targets(photos, source, target, SUFFIXES[options.format or "png"])
-    mine = [photo for photo in photos if part.has(str(photo.relative_to(source)))]
-    targets = {photo: places[photo] for photo in mine}
-    settings = read_settings()
-    pipeline = load_pipeline(settings)
-    options = settle(pipeline.styles, options)
-    threads = pipeline.lanes(settings.threads or available_cores())
-    work = run_bulk(pipeline, targets, source, options, threads=threads, again=again)
+    place = report or f"{target.rstrip('/')}/report{f'-{part.index}' if part.count > 1 else ''}.csv"
+    call = BulkCall(source, target, options, part, again=again)
+    if is_url(source) or is_url(target):
+        total, work = start_on_urls(call)
+    else:
+        total, work = start_on_paths(call)
     outcomes: list[Outcome] = []
 
     def note(outcome: Outcome) -> None:
@@ -175,13 +171,12 @@ def bulk(
             say_failure(outcome.photo, outcome.detail, outcome.code)
 
     try:
-        finished = follow(work, "photos", len(targets), note)
+        finished = follow(work, "photos", total, note)
     finally:
-        path = report or target / (f"report-{part.index}.csv" if part.count > 1 else "report.csv")
-        write_report(outcomes, path)
+        save_report(outcomes, place)
         statuses = [outcome.status for outcome in outcomes]
         words = count_words(statuses, ("done", "skipped", "failed"))
-        out.print(f"{words}; report: {path}", markup=False)
+        out.print(f"{words}; report: {shown(place)}", markup=False)
     if not finished:
         raise typer.Exit(130)
     if "failed" in statuses:
