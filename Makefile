@@ -89,7 +89,7 @@ $(VENV)/npm.stamp: requirements/npm/package-lock.json | $(BIN)/python
 	npm ci --prefix $(VENV)/npm --ignore-scripts --no-audit --no-fund --silent
 	@touch $@
 
-# Needs Debian's packages prometheus, chromium and npm beside the wheels.
+# Needs Debian's packages prometheus, nginx-light, chromium and npm beside the wheels.
 test-ops: $(VENV)/ops.stamp $(VENV)/docs.stamp $(VENV)/npm.stamp
 	$(BIN)/pytest tests/ops
 

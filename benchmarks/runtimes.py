@@ -1,30 +1,32 @@
 """Both runtimes of a CPU beside each other: how fast each network runs, and how alike they answer.
 
 python -m benchmarks.runtimes speed [--seconds 20]
+python -m benchmarks.runtimes reuse [--seconds 20]
 python -m benchmarks.runtimes parity PHOTOS [--count 200] [--style photo2cartoon-lite]
 
 Every network runs on one thread, batch 1, on ONNX Runtime, on OpenVINO in float32 and, where the
-processor has it, in bfloat16. They take turns, and the processor's time is counted, not the
+processor has it, in bfloat16; for `reuse`, on ONNX Runtime with and without planned memory reuse.
+They take turns, and the processor's time is counted, not the
 clock's, so that a busy machine slows all alike. Parity finds the faces of each photo on both, draws
 the same portraits on both, and ends with an error if a face is found by one only, or if drawings
 are further apart than the gate.
 """
 
-import platform
-import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import onnxruntime
 import typer
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from benchmarks.processor import describe_processor
 from benchmarks.stages import list_photos
 from photo2cartoon.ground.errors import Problem
 from photo2cartoon.ground.options import Options
@@ -39,10 +41,11 @@ from photo2cartoon.runtime.openvino import OpenVinoNetwork, has_bfloat16
 from photo2cartoon_models.manifest import Model, load_manifest
 
 SIDES = {"face_short": (128,), "face_full": (384,), "selfie": (256,), "comic": (256, 512)}
-FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")
 GATE_MEAN, GATE_LARGEST = 0.5, 8.0  # grey levels
 SQUARE = 256  # px
 LEVELS = 127.5  # grey levels in a step of 1 on -1..1
+
+Run = Callable[[NDArray[np.float32]], object]
 
 app = typer.Typer()
 console = Console()
@@ -51,17 +54,32 @@ console = Console()
 @app.command()
 def speed(seconds: Annotated[float, typer.Option(help="For each network.")] = 20) -> None:
     """Print the best and the median time of each network on each runtime, ms."""
-    print_machine()
+    console.print(describe_processor(), markup=False)
     table = Table("network", "px", *(f"{name}, ms" for name in runtimes()), "times ONNX Runtime")
     for model in load_manifest().values():
         for side in SIDES.get(model.name) or (model.image_size,):
-            networks = [open_it(model) for open_it in runtimes().values()]
-            batch = np.random.default_rng(0).random((1, 3, side, side), np.float32)
-            times = measure(networks, batch, seconds)
+            runs = [open_it(model).run for open_it in runtimes().values()]
+            times = measure(runs, side, seconds)
             best, median = times.min(axis=0) * 1000, np.median(times, axis=0) * 1000
             cells = (f"{low:.2f} ({middle:.2f})" for low, middle in zip(best, median, strict=True))
             ratios = ", ".join(f"{best[0] / other:.2f}" for other in best[1:])
             table.add_row(model.name, str(side), *cells, ratios)
+    console.print(table)
+
+
+@app.command()
+def reuse(seconds: Annotated[float, typer.Option(help="For each network.")] = 20) -> None:
+    """Print what planned memory reuse costs ONNX Runtime in time, ms."""
+    console.print(describe_processor(), markup=False)
+    table = Table("network", "px", "reuse, ms", "no reuse, ms", "median ratio")
+    for model in load_manifest().values():
+        for side in SIDES.get(model.name) or (model.image_size,):
+            times = measure(
+                [open_plain(model, planned) for planned in (True, False)], side, seconds
+            )
+            cells = (f"{middle:.2f}" for middle in np.median(times, axis=0) * 1000)
+            ratio = np.median(times[:, 0] / times[:, 1])
+            table.add_row(model.name, str(side), *cells, f"{ratio:.2f}")
     console.print(table)
 
 
@@ -72,7 +90,7 @@ def parity(
     style: Annotated[str, typer.Option(help="The generator.")] = "photo2cartoon-lite",
 ) -> None:
     """Compare drawings of one portrait, and faces found in one photo, between the runtimes."""
-    print_machine()
+    console.print(describe_processor(), markup=False)
     settings = Settings(threads=1, generator=Path(style), styles=())
     first, second = open_on(CPU, settings), open_on(best_openvino(), settings)
     photos = list_photos([source])
@@ -117,17 +135,26 @@ def best_openvino() -> Device:
     return replace(Device.choose(Settings(provider="openvino")), streams=1)
 
 
-def measure(
-    networks: list[LoadedNetwork], batch: NDArray[np.float32], seconds: float
-) -> NDArray[np.float64]:
-    """Seconds of the processor for a run, (rounds, networks), after two rounds to warm up."""
+def open_plain(model: Model, planned_reuse: bool) -> Run:
+    """Open a session as the service does, but for the one switch; return what runs it."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.enable_mem_reuse = planned_reuse
+    providers = ["CPUExecutionProvider"]
+    session = onnxruntime.InferenceSession(model.read_verified(), options, providers=providers)
+    return lambda batch: session.run(None, {model.inputs[0].name: batch})
+
+
+def measure(runs: Sequence[Run], side: int, seconds: float) -> NDArray[np.float64]:
+    """Seconds of the processor for a run, (rounds, runs), after two rounds to warm up."""
+    batch = np.random.default_rng(0).random((1, 3, side, side), np.float32)
     rows: list[list[float]] = []
     end = time.perf_counter() + seconds
     while len(rows) < 5 or time.perf_counter() < end:
         row = []
-        for network in networks:
+        for run in runs:
             start = time.process_time()
-            network.run(batch)
+            run(batch)
             row.append(time.process_time() - start)
         rows.append(row)
     return np.array(rows[2:])
@@ -141,14 +168,6 @@ def find(pipeline: Pipeline, data: bytes) -> tuple[NDArray[np.float32], NDArray[
         return None
     corners = np.array([[0, 0], [SQUARE, 0], [SQUARE, SQUARE], [0, SQUARE]])
     return portrait.tensor, apply(portrait.cut.alignment.to_photo(SQUARE), corners)
-
-
-def print_machine() -> None:
-    """Say which processor this is, and which of the flags that matter it has."""
-    text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    name = re.search(r"model name\s*: (.+)", text)
-    has = [flag for flag in FLAGS if re.search(rf"\b{flag}\b", text)]
-    console.print(f"{name[1] if name else platform.processor()}: {', '.join(has)}", markup=False)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,9 @@
 `cartoonize` and `Photo2CartoonPredictor` draw, `Problem` and its subclasses are what a photo can be
 refused for, `__version__` is that of the installed distribution. Importing the package loads none
 of the libraries that it needs: they are loaded with the first name that needs them.
+
+`Client` and `AsyncClient` draw on a service. They need the extra `client`, and are public without a
+place in `__all__`, so that `from photo2cartoon import *` works without it.
 """
 
 import os
@@ -26,6 +29,8 @@ from photo2cartoon.ground.errors import (
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
+    from photo2cartoon.client import AsyncClient as AsyncClient
+    from photo2cartoon.client import Client as Client
     from photo2cartoon.predictor import Photo2CartoonPredictor, cartoonize
 
     __version__: str
@@ -45,17 +50,20 @@ __all__ = [
     "__version__",
     "cartoonize",
 ]
+CLIENTS = ("AsyncClient", "Client")
 
 
 def __getattr__(name: str) -> Any:
     """Load what draws, or look the version up, when it is asked for.
 
     Raises:
-        ImportError: a library is missing. For ONNX Runtime, which no dependency brings, the message
-            says what to install.
+        ImportError: a library is missing. For ONNX Runtime and httpx2, which no dependency brings,
+            the message says what to install.
     """
     if name == "__version__":
         return _read_version()
+    if name in CLIENTS:
+        return getattr(import_module("photo2cartoon.client"), name)
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
@@ -69,7 +77,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *CLIENTS})
 
 
 def _read_version() -> str:

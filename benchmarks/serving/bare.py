@@ -3,7 +3,8 @@
 python -m benchmarks.serving.bare [PHOTO] [--lanes 2] [--jobs 200]
 
 Prints jobs a second with a process a lane, with a thread a lane in one process (what our service
-can at best do), the median seconds of a photo on one lane alone, and the picture's sha256.
+can at best do), and the provider that was chosen. Of that and of ONNX Runtime, by provider: the
+median seconds of a photo on one lane alone, and the picture's sha256.
 """
 
 import hashlib
@@ -19,8 +20,9 @@ import typer
 
 from benchmarks.stages import EXAMPLE
 from photo2cartoon.ground.settings import Settings
-from photo2cartoon.pipeline.opening import open_pipeline
+from photo2cartoon.pipeline.opening import open_on, open_pipeline
 from photo2cartoon.pipeline.pipeline import Pipeline
+from photo2cartoon.runtime.device import CPU
 
 WARM_UP_JOBS = 5
 
@@ -33,13 +35,15 @@ def main(
     """Measure the bare loop; one JSON line."""
     data = photo.read_bytes()
     pipeline = open_pipeline(Settings())
-    (picture,) = pipeline.cartoonize(data)
-    alone = np.diff(work(pipeline, data, 30))
+    pipelines = {"cpu": open_on(CPU, Settings()), pipeline.device.provider: pipeline}
+    pictures = {name: each.cartoonize(data)[0] for name, each in pipelines.items()}
+    alone = {name: np.diff(work(each, data, 30)) for name, each in pipelines.items()}
     spawn = multiprocessing.get_context("spawn")
     with ThreadPoolExecutor(lanes) as threads, ProcessPoolExecutor(lanes, spawn) as processes:
         figures = {
-            "sha256": hashlib.sha256(picture).hexdigest(),
-            "unloaded_s": float(np.median(alone)),
+            "provider": pipeline.device.provider,
+            "sha256": {name: hashlib.sha256(each).hexdigest() for name, each in pictures.items()},
+            "unloaded_s": {name: float(np.median(seconds)) for name, seconds in alone.items()},
             "threads": measure(threads, lanes, pipeline, data, jobs),
             "processes": measure(processes, lanes, None, data, jobs),
         }

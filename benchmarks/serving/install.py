@@ -2,8 +2,8 @@
 
 python -m benchmarks.serving.install FOLDER [NAME...]
 
-A peer gets its own pins (`peers/NAME.txt`) and, at the service's versions, what the stages import:
-never the service's web packages, whose pins a peer may contradict.
+A peer gets its own pins (`peers/NAME.txt`) and, at the service's versions, what the stages import,
+both runtimes included: never the service's web packages, whose pins a peer may contradict.
 """
 
 import re
@@ -22,6 +22,7 @@ STAGE_PACKAGES = (
     "numpy",
     "onnxruntime",
     "opencv-python-headless",
+    "openvino",
     "pi-heif",
     "pillow",
     "pydantic",
@@ -34,14 +35,21 @@ def main(
     names: Annotated[list[str] | None, typer.Argument(help="Default: every peer.")] = None,
 ) -> None:
     """Make one environment a peer."""
-    locked = (ROOT / "requirements" / "cpu.txt").read_text()
-    pins = [pin for pin in re.findall(r"^\S+==\S+", locked, re.MULTILINE) if is_of_stages(pin)]
+    pins = stage_pins()
     for name in names or peer_names():
         print(f"installing {name}", flush=True)
         venv.create(folder / name, with_pip=True, clear=True)
         requirements = ["--requirement", str(PEERS / f"{name}.txt"), *pins]
         install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements]
         subprocess.run([str(python_of(folder, name)), *install], check=True, stdout=sys.stderr)
+
+
+def stage_pins() -> list[str]:
+    """Return what the stages import, pinned as the service's lock files pin it."""
+    files = (ROOT / "requirements" / name for name in ("cpu.txt", "openvino.txt"))
+    locked = "\n".join(file.read_text() for file in files)
+    pins = re.findall(r"^(\S+)==(\S+)", locked, re.MULTILINE)
+    return [f"{name}=={version}" for name, version in pins if name in STAGE_PACKAGES]
 
 
 def peer_names() -> list[str]:
@@ -52,11 +60,6 @@ def peer_names() -> list[str]:
 def python_of(folder: Path, name: str) -> Path:
     """The interpreter of a peer's environment."""
     return folder / name / "bin" / "python"
-
-
-def is_of_stages(pin: str) -> bool:
-    """Whether a pin `name==version` is of a package that the stages import."""
-    return pin.partition("==")[0] in STAGE_PACKAGES
 
 
 if __name__ == "__main__":

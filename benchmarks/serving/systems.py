@@ -1,4 +1,8 @@
-"""The systems of the table: our service and its peers, and how each is started."""
+"""The systems of the table: our service and its peers, and how each is started.
+
+A peer serves the pipeline on ONNX Runtime, as its users would. The two fastest serve it once more
+on OpenVINO, as our service does: what is left between them and ours is not the runtime.
+"""
 
 import os
 from pathlib import Path
@@ -8,13 +12,24 @@ from benchmarks.serving.process import Command, our_command
 
 OURS = "photo2cartoon"
 BARE = "bare"
+ON_OPENVINO = "-openvino"  # the end of the name of a peer on that runtime
+ON_BOTH = ("lit_serve", "mosec_")
 DEADLINE_HEADER = "X-Request-Timeout-Ms"
 
 
 def list_systems(peers: Path | None) -> list[str]:
-    """Ours, and every peer that is installed in `peers`."""
-    installed = peer_names() if peers else []
-    return [OURS, *(name for name in installed if peers and python_of(peers, name).exists())]
+    """Return ours, and every peer that is installed in `peers`, by runtime."""
+    names = peer_names() if peers else []
+    installed = [name for name in names if peers and python_of(peers, name).exists()]
+    again = [name + ON_OPENVINO for name in installed if name in ON_BOTH]
+    return [OURS, *installed, *again]
+
+
+def provider_of(system: str, default: str) -> str:
+    """Return the provider, as `P2C_PROVIDER` names it, on which `system` draws; ours: `default`."""
+    if system == OURS:
+        return default
+    return "openvino" if system.endswith(ON_OPENVINO) else "cpu"
 
 
 def start_command(
@@ -29,6 +44,8 @@ def start_command(
     if system == OURS:
         return our_command(port, {DEADLINE_HEADER: str(deadline_ms)})
     assert peers is not None
+    provider = provider_of(system, "cpu")
+    system = system.removesuffix(ON_OPENVINO)
     numbers = [str(number) for number in (port, lanes, deadline_ms, work_ms)]
     # Ray's and BentoML's helpers are looked up on the path.
     path = f"{python_of(peers, system).parent.resolve()}{os.pathsep}{os.environ.get('PATH', '')}"
@@ -41,5 +58,5 @@ def start_command(
         ],
         port,
         "/cartoonize",
-        environment={"PATH": path},
+        environment={"PATH": path, "P2C_PROVIDER": provider},
     )

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.serving.results import Results, Row
-from benchmarks.serving.systems import BARE, OURS
+from benchmarks.serving.systems import BARE, OURS, provider_of
 from benchmarks.serving.tally import percentile_ms
 
 MIB = 2**20
@@ -19,6 +19,7 @@ UNLOADED, SATURATION, LOADED, OVERLOADED = (
     ["30 %", "60 %", "80 %"],
     ["2x", "4x"],
 )
+RUNTIMES = {"cpu": "ONNX Runtime", "openvino": "OpenVINO"}  # of peers, by provider
 
 Figure = Callable[[Row], float | None]
 
@@ -121,30 +122,39 @@ def make_ratios(results: Results) -> list[str]:
                 f"bare loop, {kind}: {median(bare.values()):.2f} photos/s; "
                 f"ours at saturation / bare: {median(ratios):.3f}"
             )
-    lines.append(against_best(results, SATURATION, "throughput", lambda r: r["throughput"], max))
-    lines += [
-        against_best(results, point, "goodput", lambda r: r["goodput"], max) for point in OVERLOADED
-    ]
-    lines += [
-        against_best(results, point, f"p{percent}", latency(percent), min)
-        for point, percent in itertools.product(LOADED, (50, 99))
-    ]
+    for provider in RUNTIMES:
+        lines.append(
+            against_best(
+                results, provider, SATURATION, "throughput", lambda r: r["throughput"], max
+            )
+        )
+        lines += [
+            against_best(results, provider, point, "goodput", lambda r: r["goodput"], max)
+            for point in OVERLOADED
+        ]
+        lines += [
+            against_best(results, provider, point, f"p{percent}", latency(percent), min)
+            for point, percent in itertools.product(LOADED, (50, 99))
+        ]
     return [line for line in lines if line]
 
 
 def against_best(
     results: Results,
+    provider: str,
     point: str,
     name: str,
     figure: Figure,
     best: Callable[[list[tuple[float, str]]], tuple[float, str]],
 ) -> str:
-    """One line: ours over the best peer's; empty where one of them was not measured."""
+    """One line: ours over that of the best peer on `provider`; empty where one was not measured."""
     ours = over_rounds(results.find(OURS, point=point), figure)
-    values = {s: over_rounds(results.find(s, point=point), figure) for s in results.systems()}
-    peers = [(value, s) for s, value in values.items() if s != OURS and value is not None]
+    names = [s for s in results.systems() if s != OURS and provider_of(s, "") == provider]
+    values = {s: over_rounds(results.find(s, point=point), figure) for s in names}
+    peers = [(value, s) for s, value in values.items() if value is not None]
     if ours is None or not peers:
         return ""
     value, peer = best(peers)
     ratio = ours / value if value else float("inf")
-    return f"{point} {name}: ours / best peer = {ours:.2f} / {value:.2f} ({peer}) = {ratio:.2f}"
+    best_peer = f"best peer on {RUNTIMES[provider]}"
+    return f"{point} {name}: ours / {best_peer} = {ours:.2f} / {value:.2f} ({peer}) = {ratio:.2f}"

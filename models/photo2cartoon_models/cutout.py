@@ -39,7 +39,7 @@ def firm(matte: Field, unit: float) -> Field:
     width = 2 * round(BRIDGE * unit / 2) + 1
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
     solid = cv2.morphologyEx(np.asarray(person > 0.5, np.uint8), cv2.MORPH_OPEN, disc)
-    islands, sizes = _parts(solid)
+    islands, sizes = _parts(np.asarray(solid, np.uint8))
     if sizes.size > 1:
         kept = _mask(islands, sizes >= SCRAP * sizes[1:].max())
         person = person * cv2.dilate(kept, disc)
@@ -85,7 +85,7 @@ def outline(person: Field, unit: float) -> Field:
     distance = np.minimum(distance, 4 * OUTLINE * unit)  # it is huge where there is no outside
     depth = blur(np.asarray(distance, np.float32), unit) / np.float32(OUTLINE * unit)
     lines = np.maximum(1 - depth * depth * depth, np.float32(0))
-    return lines * (cover(person) > np.float32(0.05))
+    return np.asarray(lines * (cover(person) > np.float32(0.05)), np.float32)
 
 
 def ink(painted: Field, lines: Field) -> Field:

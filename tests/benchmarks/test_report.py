@@ -5,13 +5,19 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from benchmarks.serving.install import PEERS, STAGE_PACKAGES, peer_names
+from benchmarks.serving.install import PEERS, STAGE_PACKAGES, peer_names, stage_pins
 from benchmarks.serving.points import POINTS
 from benchmarks.serving.process import Command
 from benchmarks.serving.results import Results
-from benchmarks.serving.systems import BARE, DEADLINE_HEADER, OURS, list_systems, start_command
+from benchmarks.serving.systems import (
+    BARE,
+    DEADLINE_HEADER,
+    OURS,
+    list_systems,
+    provider_of,
+    start_command,
+)
 from benchmarks.serving.table import make_ratios, make_table
-from tests.places import ROOT
 
 BY_NAME = {point.name: point for point in POINTS}
 
@@ -38,6 +44,7 @@ def results(tmp_path: Path) -> Results:
         results.add(BARE, number, BARE, {"processes": 20 * factor, "threads": 16 * factor})
         results.add(OURS, number, "saturation", row(throughput=18 * factor))
         results.add("mosec_", number, "saturation", row(throughput=15 * factor))
+        results.add("mosec_-openvino", number, "saturation", row(throughput=20 * factor))
         results.add(OURS, number, "2x", row(goodput=16.0))
         results.add("mosec_", number, "2x", row(goodput=8.0))
         results.add("lit_serve", number, "2x", row(goodput=4.0))
@@ -49,14 +56,18 @@ def results(tmp_path: Path) -> Results:
 def test_ratios_are_against_the_best_peer_and_the_bare_loop_of_the_round(results: Results) -> None:
     lines = make_ratios(results)
     assert "bare loop, processes: 22.00 photos/s; ours at saturation / bare: 0.900" in lines
-    assert "2x goodput: ours / best peer = 16.00 / 8.00 (mosec_) = 2.00" in lines
-    assert "80 % p99: ours / best peer = 199.00 / 398.00 (mosec_) = 0.50" in lines
+    plain, same = "best peer on ONNX Runtime", "best peer on OpenVINO"
+    assert f"saturation throughput: ours / {plain} = 19.80 / 16.50 (mosec_) = 1.20" in lines
+    assert f"saturation throughput: ours / {same} = 19.80 / 22.00 (mosec_-openvino) = 0.90" in lines
+    assert f"2x goodput: ours / {plain} = 16.00 / 8.00 (mosec_) = 2.00" in lines
+    assert f"80 % p99: ours / {plain} = 199.00 / 398.00 (mosec_) = 0.50" in lines
     assert not any(line.startswith("4x") for line in lines)  # not measured, not claimed
 
 
 def test_the_table_has_a_column_a_system(results: Results) -> None:
     table = make_table(results)
-    assert [column.header for column in table.columns][1:] == ["lit_serve", "mosec_", OURS]
+    systems = ["lit_serve", "mosec_", "mosec_-openvino", OURS]
+    assert [column.header for column in table.columns][1:] == systems
     console = Console(width=200)
     with console.capture() as capture:
         console.print(table)
@@ -94,17 +105,27 @@ def test_peers_are_pinned_and_share_the_stages_packages() -> None:
     for name in peer_names():
         assert (PEERS / f"{name}.py").exists()
         assert all("==" in line for line in (PEERS / f"{name}.txt").read_text().split())
-    locked = (ROOT / "requirements" / "cpu.txt").read_text()
-    assert all(f"\n{package}==" in locked for package in STAGE_PACKAGES)
+    assert sorted(pin.partition("==")[0] for pin in stage_pins()) == sorted(STAGE_PACKAGES)
 
 
 def test_only_installed_peers_take_part(tmp_path: Path) -> None:
     python = tmp_path / "mosec_" / "bin" / "python"
     python.parent.mkdir(parents=True)
     python.touch()
-    assert list_systems(tmp_path) == [OURS, "mosec_"]
+    assert list_systems(tmp_path) == [OURS, "mosec_", "mosec_-openvino"]
     assert list_systems(None) == [OURS]
     ours = start_command(OURS, None, 8001, 2, deadline_s=0.4, work_s=0.08)
     assert ours.headers == {DEADLINE_HEADER: "400"}
     peer = start_command("mosec_", tmp_path, 8001, 2, deadline_s=0.4, work_s=0.08)
     assert peer.arguments[-4:] == ["8001", "2", "400", "80"]
+    assert peer.environment["P2C_PROVIDER"] == "cpu"
+
+
+def test_a_peer_on_openvino_is_the_same_peer_on_another_runtime(tmp_path: Path) -> None:
+    plain, other = (
+        start_command(name, tmp_path, 8001, 2, deadline_s=0.4, work_s=0.08)
+        for name in ("mosec_", "mosec_-openvino")
+    )
+    assert other.arguments == plain.arguments
+    assert other.environment["P2C_PROVIDER"] == "openvino"
+    assert provider_of("mosec_-openvino", "cpu") == provider_of(OURS, "openvino") == "openvino"

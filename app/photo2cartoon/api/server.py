@@ -40,13 +40,14 @@ def serve(settings: Settings) -> None:
     configure_logs(settings.log_level)
     if names := unknown_variables():
         log.warning("variables_ignored", extra={"fields": {"names": names}})
-    _check_address(settings.host, settings.port)
+    host = "" if settings.host == "::" else settings.host  # asyncio would leave IPv4 out of `::`
+    _check_address(host, settings.port)
     with start_limit(settings):
         pipeline = open_pipeline(settings)  # here, where its errors can be told in one line
     app = create_app(settings, lambda _: pipeline)
     config = uvicorn.Config(
         app,
-        host=settings.host,
+        host=host,
         port=settings.port,
         log_config=None,
         access_log=False,
@@ -63,25 +64,32 @@ def serve(settings: Settings) -> None:
 def _check_address(host: str, port: int) -> None:
     """Refuse an address on which nobody can listen, before the models are loaded.
 
+    Args:
+        host: name or address; empty for every address of the machine, of IPv4 and of IPv6.
+        port: 0 for a free one.
+
     Raises:
         StartRefused: it is in use, or not this machine's.
     """
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:  # as asyncio does: [::] leaves 0.0.0.0 alone
-                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            probe.bind(address)
+        addresses = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        for family, kind, protocol, _, address in addresses if host == "" else addresses[:1]:
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:  # as asyncio does: [::] leaves 0.0.0.0 alone
+                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                probe.bind(address)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             finding = Finding(
-                f"port {port} of {host} is in use", "--port or P2C_PORT takes another, 0 a free one"
+                f"port {port} of {host or '::'} is in use",
+                "--port or P2C_PORT takes another, 0 a free one",
             )
         else:
-            finding = Finding(f"cannot listen on {host}:{port}", error.strerror or str(error))
+            reason = error.strerror or str(error)
+            finding = Finding(f"cannot listen on {host or '::'}:{port}", reason)
         raise StartRefused(finding) from error
 
 
@@ -107,7 +115,8 @@ class _Server(uvicorn.Server):
         for server in self.servers:
             for listener in server.sockets:
                 host, port = listener.getsockname()[:2]
-                log.info("ready", extra={"fields": {"url": f"http://{host}:{port}"}})
+                address = f"[{host}]" if listener.family == socket.AF_INET6 else host
+                log.info("ready", extra={"fields": {"url": f"http://{address}:{port}"}})
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self._stop_at is None and self.started:

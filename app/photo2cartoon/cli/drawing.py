@@ -1,14 +1,13 @@
 """What the commands that draw share: their options, and what they say of wrong ones."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import typer
 
 from photo2cartoon.cli.terminal import err, shown
 from photo2cartoon.ground.errors import InvalidOption
 from photo2cartoon.ground.options import Options, parse_options
-from photo2cartoon.pipeline.pipeline import Pipeline
 
 
 def _describe(name: str) -> str:
@@ -38,14 +37,20 @@ def read_options(**given: Any) -> Options:
         raise typer.BadParameter(problem.detail) from problem
 
 
-def settle(pipeline: Pipeline, options: Options) -> Options:
-    """Return `options` with a style that is loaded.
+class Settles(Protocol):
+    """The styles of a pipeline, or those of a service."""
+
+    def settle(self, options: Options) -> Options: ...
+
+
+def settle(styles: Settles, options: Options) -> Options:
+    """Return `options` with a style that is there.
 
     Raises:
         typer.BadParameter: there is no such style.
     """
     try:
-        return pipeline.styles.settle(options)
+        return styles.settle(options)
     except InvalidOption as problem:
         raise typer.BadParameter(problem.detail) from problem
 

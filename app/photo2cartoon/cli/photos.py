@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from itertools import count
 from pathlib import Path
 from typing import Annotated
@@ -31,7 +33,9 @@ from photo2cartoon.cli.drawing import (
     say_failure,
     settle,
 )
+from photo2cartoon.cli.fetching import NotFetchedError, fetch, part_addresses
 from photo2cartoon.cli.folders import count_words, follow
+from photo2cartoon.cli.remote import Remote, open_remote
 from photo2cartoon.cli.terminal import load_pipeline, out, read_settings, shown
 from photo2cartoon.ground.errors import Problem
 from photo2cartoon.ground.formats import FORMATS_BY_SUFFIX, SUFFIXES, OutputFormat
@@ -41,10 +45,16 @@ from photo2cartoon.pipeline.pipeline import Pipeline
 from photo2cartoon_models.files import find_photos
 
 STREAM = Path("-")  # the standard input
+Artist = Pipeline | Remote  # what settles options and draws
 
 
 def run(
-    photos: Annotated[list[Path], typer.Argument(help="Photos; - is the standard input.")],
+    given: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PHOTOS", help="Photos, or their https addresses; - is the standard input."
+        ),
+    ],
     output: Annotated[
         str | None,
         typer.Option(
@@ -63,10 +73,19 @@ def run(
     colours: Colours = None,
     output_format: Format = None,
     quality: Quality = None,
+    server: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Draw on the service at this address, and not here."),
+    ] = None,
+    api_key: Annotated[
+        str | None,
+        typer.Option(envvar="PHOTO2CARTOON_API_KEY", help="The API key of that service."),
+    ] = None,
 ) -> None:
     """Turn photos into cartoons.
 
-    Exit code: 0 all photos are drawn, 1 some photos failed, 2 the call itself is wrong.
+    Exit code: 0 all photos are drawn, 1 some photos failed, 2 the call itself is wrong, or the
+    service does not answer.
     """
     options = read_options(
         style=style,
@@ -79,13 +98,22 @@ def run(
         format=output_format,
         quality=quality,
     )
-    targets, options = _plan_outputs(photos, output, options)
-    pipeline = load_pipeline(read_settings())
-    options = settle(pipeline, options)
-    failed = [
-        photo for photo in photos if not _run_one(pipeline, photo, targets.get(photo), options)
-    ]
-    if failed:
+    photos, addresses = part_addresses(given)
+    targets, options = _plan_outputs(photos, output, options, addresses)
+    settings = read_settings()
+
+    def read(photo: Path) -> bytes:
+        if photo in addresses:
+            return fetch(addresses[photo], settings.max_body_bytes)
+        return sys.stdin.buffer.read() if photo == STREAM else photo.read_bytes()
+
+    with open_remote(server, api_key) if server else nullcontext(load_pipeline(settings)) as artist:
+        options = settle(artist if isinstance(artist, Remote) else artist.styles, options)
+        drawn = [
+            _run_one(artist, read, photo, targets.get(photo), options, addresses.get(photo))
+            for photo in photos
+        ]
+    if not all(drawn):
         raise typer.Exit(1)
 
 
@@ -136,7 +164,7 @@ def bulk(
     targets = {photo: places[photo] for photo in mine}
     settings = read_settings()
     pipeline = load_pipeline(settings)
-    options = settle(pipeline, options)
+    options = settle(pipeline.styles, options)
     threads = pipeline.lanes(settings.threads or available_cores())
     work = run_bulk(pipeline, targets, source, options, threads=threads, again=again)
     outcomes: list[Outcome] = []
@@ -167,30 +195,40 @@ def _read_shard(text: str) -> Shard:
         raise typer.BadParameter(str(error), param_hint="--shard") from error
 
 
-def _run_one(pipeline: Pipeline, photo: Path, target: Path | None, options: Options) -> bool:
+def _run_one(
+    artist: Artist,
+    read: Callable[[Path], bytes],
+    photo: Path,
+    target: Path | None,
+    options: Options,
+    address: str | None,
+) -> bool:
     """Draw one photo into `target`, or into the standard output; False if it failed."""
+    name = address or photo
     try:
-        data = sys.stdin.buffer.read() if photo == STREAM else photo.read_bytes()
-        pictures = pipeline.cartoonize(data, options)
+        pictures = artist.cartoonize(read(photo), options)
         if target is None:
             sys.stdout.buffer.write(b"".join(pictures))
             return True
         for path in write_pictures(pictures, target):
-            out.print(f"{shown(photo)} -> {shown(path)}", markup=False)
+            out.print(f"{shown(name)} -> {shown(path)}", markup=False)
     except Problem as problem:
-        say_failure(photo, problem.detail, problem.code)
+        say_failure(name, problem.detail, problem.code)
+        return False
+    except NotFetchedError as error:
+        say_failure(name, str(error.strerror), "not_fetched")
         return False
     except IsADirectoryError as error:
-        say_failure(photo, str(error.strerror), "photo2cartoon bulk draws a whole folder")
+        say_failure(name, str(error.strerror), "photo2cartoon bulk draws a whole folder")
         return False
     except OSError as error:
-        say_failure(photo, str(error.strerror), shown(error.filename or photo))
+        say_failure(name, str(error.strerror), shown(error.filename or name))
         return False
     return True
 
 
 def _plan_outputs(
-    photos: list[Path], output: str | None, options: Options
+    photos: list[Path], output: str | None, options: Options, addresses: Mapping[Path, str]
 ) -> tuple[dict[Path, Path], Options]:
     """Choose the place and format of each cartoon, before any work is done.
 
@@ -214,7 +252,7 @@ def _plan_outputs(
         raise typer.BadParameter(
             "two photos would be written to the same file", param_hint="PHOTOS"
         )
-    if places & {photo.resolve() for photo in photos}:
+    if places & {photo.resolve() for photo in photos if photo not in addresses}:
         raise typer.BadParameter("would overwrite a photo", param_hint="--output")
     return targets, options
 

@@ -110,7 +110,7 @@ def watch(
     check_folders(source, target)
     settings = read_settings()
     pipeline = load_pipeline(settings)
-    options = settle(pipeline, options)
+    options = settle(pipeline.styles, options)
     threads = pipeline.lanes(settings.threads or available_cores())
     arrivals, statuses = Arrivals(), Counter[str]()
 

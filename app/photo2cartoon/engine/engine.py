@@ -162,8 +162,12 @@ class Engine:
             Problem: the file says that it is none that is drawn.
         """
         if len(photo) <= HASHED_AT_ONCE and photo.startswith(READ_AT_ONCE):
-            return weigh(photo, options, self.pipeline.max_pixels)
-        return await asyncio.to_thread(weigh, photo, options, self.pipeline.max_pixels)
+            return self._weigh_now(photo, options)
+        return await asyncio.to_thread(self._weigh_now, photo, options)
+
+    def _weigh_now(self, photo: bytes, options: Options) -> int:
+        on_gpu = self.pipeline.device.on_gpu
+        return weigh(photo, options, self.pipeline.max_pixels, on_gpu=on_gpu)
 
     def close(self) -> None:
         """Finish what runs, answer what waits, end every thread."""

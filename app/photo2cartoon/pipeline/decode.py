@@ -52,6 +52,7 @@ TURNS = {  # by the EXIF orientation: whether its rows are columns, and what is 
     7: (True, (FLIPPED_ROWS, FLIPPED_ROWS)),
     8: (True, (FLIPPED_ROWS,)),
 }
+COMPARED_SIDE = 1280  # px: of two JPEGs that are compared
 JPEG_SCALES = (8, 4, 2)  # a JPEG decoder can leave out whole frequencies: 1/8, 1/4, 1/2
 
 
@@ -127,8 +128,8 @@ def decode_photo(data: bytes, max_pixels: int, min_long_side: int | None = None)
         stripped = strip_png(data)
         data, colours = stripped.data, stripped.colours
 
-    def decode(file: bytes) -> DecodedPhoto:
-        return _decode(file, format_name, colours, max_pixels, min_long_side)
+    def decode(file: bytes, long_side: int | None = min_long_side) -> DecodedPhoto:
+        return _decode(file, format_name, colours, max_pixels, long_side)
 
     try:
         return decode(data)
@@ -139,10 +140,14 @@ def decode_photo(data: bytes, max_pixels: int, min_long_side: int | None = None)
             raise UndecodableImage from error
         if not endings:
             raise
-    photo, *others = map(decode, endings)
+    if format_name != "JPEG":
+        photo, *others = map(decode, endings)
+    else:  # compared at a smaller size: two at full size would take twice the memory
+        side = min(min_long_side or COMPARED_SIDE, COMPARED_SIDE)
+        photo, *others = (decode(file, side) for file in endings)
     if any(_missing_share(photo, other) > MOST_MISSING for other in others):
         raise UndecodableImage
-    return photo
+    return decode(endings[0]) if format_name == "JPEG" else photo
 
 
 def decode_image(data: bytes, max_pixels: int) -> NDArray[np.uint8]:

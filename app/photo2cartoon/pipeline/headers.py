@@ -5,6 +5,7 @@ a JPEG of a few hundred kilobytes can ask for minutes of work. The checks take t
 the file's length, well below a millisecond for an ordinary photo.
 """
 
+import math
 import re
 import struct
 from collections.abc import Iterable
@@ -14,9 +15,11 @@ from typing import Final
 from photo2cartoon.ground.errors import TooManyPixels, UndecodableImage
 from photo2cartoon.pipeline.coded_size import coded_sizes
 from photo2cartoon.pipeline.reading.png import png_sizes
-from photo2cartoon.pipeline.reading.tiff import HEIGHT, WIDTH, read_tags
+from photo2cartoon.pipeline.reading.tiff import HEIGHT, TILE_HEIGHT, TILE_WIDTH, WIDTH, read_tags
 
 MAX_SCANS: Final = 500  # a progressive JPEG has about ten; each may cost as much as the whole photo
+MAX_SCANNED: Final = 2_500_000_000  # pixels of all scans: 50 of 50 MP, about half a second if empty
+FILL: Final = b"\xff" * 65_536  # decoders pass over such bytes slowly, one by one
 MAX_SEGMENTS: Final = 1_000  # before the first scan; 20 MB of the largest segments are 306
 # A file of a photo has at least a byte for so many pixels: 50 MP take 5 kB. One that has fewer is a
 # single colour, and made to have a decoder take memory and time for nothing.
@@ -87,7 +90,8 @@ def _sizes(data: bytes, format_name: str) -> Iterable[tuple[int, int]]:
             return [(abs(width), abs(height))]
         case "TIFF":
             tags = read_tags(data)
-            return [(tags.one(WIDTH), tags.one(HEIGHT))]
+            tile = tags.one(TILE_WIDTH), tags.one(TILE_HEIGHT)  # decoded whole, however large
+            return [(tags.one(WIDTH), tags.one(HEIGHT)), tile]
         case _:
             return coded_sizes(data)
 
@@ -149,8 +153,12 @@ def _check_jpeg(data: bytes) -> None:
     it stands by chance in other data, such as a profile, about once in 65,536 bytes.
     """
     frame = jpeg_frame(data)
-    alone = frame is None or frame.in_one_scan
-    if not alone and data.count(b"\xff" + SCAN) > MAX_SCANS:
+    if FILL in data:
+        raise UndecodableImage("The JPEG has more fill bytes than this service reads.")
+    if frame is None or frame.in_one_scan:
+        return
+    most = min(MAX_SCANS, MAX_SCANNED // max(1, math.prod(frame.size)))
+    if data.count(b"\xff" + SCAN) > most:
         raise UndecodableImage("The JPEG has more scans than this service decodes.")
 
 

@@ -20,7 +20,9 @@ from photo2cartoon.pipeline.styles import FREE_SIZE
 
 MIB: Final = 2**20
 BASE: Final = 48 * MIB  # of any drawing, with what the allocator keeps
+BASE_ON_GPU: Final = 16 * MIB
 DRAWN: Final = 230  # bytes for each pixel that the generator draws
+ANSWERED: Final = 48  # of these, what is the crop's, the matte's and the drawing's own
 FILES: Final = 2  # copies of the file: stripped, and at the decoder's
 RGB: Final = 3  # bytes of a decoded pixel
 BANDS: Final = 0.6  # bytes a pixel: bands, and rounding
@@ -32,13 +34,14 @@ EVERY_FACE_MOST: Final = 256 * MIB
 WEBP, GIF, HEIC, HEIC_DEEP, AVIF, AVIF_DEEP, UNKNOWN = 21.0, 6.0, 16.0, 22.0, 15.0, 21.0, 30.0
 
 
-def weigh(photo: bytes, options: Options, max_pixels: int) -> int:
+def weigh(photo: bytes, options: Options, max_pixels: int, *, on_gpu: bool = False) -> int:
     """Return the most memory that a photo takes from its decoding to its answer, bytes.
 
     Args:
         photo: the file; no pixel of it is decoded.
         options: what is drawn of it; settled, or with the format left open.
         max_pixels: most pixels, by the header.
+        on_gpu: whether the generator's memory is that of a GPU.
 
     Raises:
         UnsupportedFormat, TooManyPixels, UndecodableImage: as from `decode_photo`.
@@ -46,12 +49,13 @@ def weigh(photo: bytes, options: Options, max_pixels: int) -> int:
     format_name = sniff_format(photo)
     pixels = check_header(photo, format_name, max_pixels)
     decoding, kept = weigh_decoding(photo, format_name, pixels, options)
-    after = DRAWN * _drawn_pixels(pixels, options)
+    base = BASE_ON_GPU if on_gpu else BASE
+    after = (ANSWERED if on_gpu else DRAWN) * _drawn_pixels(pixels, options)
     if options.compose == "scene":  # the photo, the scene, and the answer
         after = max(after, (RGB + ENCODED[options.file_format]) * pixels)
     if options.faces == "all":
         after += min(EVERY_FACE * pixels, EVERY_FACE_MOST)
-    return round(BASE + max(decoding, kept + after))
+    return round(base + max(decoding, kept + after))
 
 
 def _drawn_pixels(pixels: int, options: Options) -> int:

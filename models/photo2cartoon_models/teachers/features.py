@@ -91,7 +91,7 @@ def _open(flats: Field, lines: Field, lab: Field, eye: Field, unit: float) -> tu
     iris = min(dark, IRIS)
     eyeball = np.dstack([iris + (white - iris) * part**DEEP, fine[:, :, 1:] * COLOUR])
     narrower = cv2.erode(inside, np.ones((3, 3), np.uint8), iterations=max(1, round(unit)))
-    sure = float(ramp(np.float32([light - dark]), *EVEN)[0])
+    sure = float(ramp(np.array([light - dark], np.float32), *EVEN)[0])
     share = sure * blur(np.asarray(narrower, np.float32), unit)
     flats = np.asarray(flats + (eyeball - flats) * share[:, :, None], np.float32)
     lines = np.asarray(lines * (1 - share * ramp(part, *PUPIL)), np.float32)
@@ -107,7 +107,7 @@ def _open(flats: Field, lines: Field, lab: Field, eye: Field, unit: float) -> tu
         y - np.average(ys, weights=weights) - CATCH[1] * radius,
     )
     spot = (max(CATCH[2] * radius, 0.9 * unit) + 0.7 - away).clip(0, 1) * (inside > 0.3)
-    glint = np.float32([min(97.0, white + CATCH[3]), 0, 0])
+    glint = np.array([min(97.0, white + CATCH[3]), 0, 0], np.float32)
     flats = np.asarray(flats + (glint - flats) * spot[:, :, None], np.float32)
     return flats, np.asarray(lines * (1 - spot), np.float32)
 

@@ -1,12 +1,15 @@
 """An address on which nobody can listen is refused in one line, before anything is loaded."""
 
+import json
 import socket
 from collections.abc import Iterator
 
+import httpx2
 import pytest
 from typer.testing import CliRunner
 
 from photo2cartoon.cli.main import commands
+from tests.server import Server
 
 
 @pytest.fixture
@@ -46,3 +49,22 @@ def test_an_address_of_another_machine_is_said_in_one_line(monkeypatch: pytest.M
     code, lines = serve()
     assert (code, len(lines)) == (2, 1)
     assert lines[0].startswith("cannot listen on 192.0.2.1:8000: ")
+
+
+def test_every_address_is_of_ipv4_too(taken: int) -> None:
+    """`::` means both, so a port that is taken on IPv4 alone is refused."""
+    code, lines = serve("--host", "::", "--port", str(taken))
+    assert (code, lines) == (
+        2,
+        [f"port {taken} of :: is in use: --port or P2C_PORT takes another, 0 a free one"],
+    )
+
+
+def test_the_service_listens_on_ipv6_and_ipv4() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with Server(P2C_HOST="::", P2C_PORT=str(port)) as service:
+        for host in ("[::1]", "127.0.0.1"):
+            assert httpx2.get(f"http://{host}:{port}/livez").status_code == 200
+    ready = [json.loads(line)["url"] for line in service.lines if '"event": "ready"' in line]
+    assert sorted(ready) == [f"http://0.0.0.0:{port}", f"http://[::]:{port}"]

@@ -247,8 +247,9 @@ def test_a_body_over_the_limit_is_refused(pipeline: Pipeline, photo: bytes, decl
 def test_a_body_beyond_all_room_is_too_large_and_not_refused_for_now(
     pipeline: Pipeline, photo: bytes
 ) -> None:
+    small = 10_000
     settings = Settings(
-        threads=1, max_body_bytes=10_000, max_batch_bytes=10_000, max_buffered_bytes=10_000
+        threads=1, max_body_bytes=small, max_batch_bytes=small, max_buffered_bytes=small
     )
     with TestClient(create_app(settings, lambda _: pipeline)) as client:
         response = client.post("/cartoonize", content=photo, headers=PNG)

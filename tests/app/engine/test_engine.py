@@ -1,6 +1,7 @@
 """The engine on the real models: what decides the bytes of an answer, and what must not."""
 
 import asyncio
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from photo2cartoon.engine import etag
-from photo2cartoon.engine.engine import Engine
+from photo2cartoon.engine.engine import Engine, memory_budget
 from photo2cartoon.engine.etag import fingerprint, make_etag
+from photo2cartoon.ground.machine import MIB
 from photo2cartoon.ground.options import Options
 from photo2cartoon.ground.settings import LITE, Settings
 from photo2cartoon.pipeline.opening import open_pipeline
@@ -102,6 +104,22 @@ def test_the_etag_knows_the_installed_version(monkeypatch: pytest.MonkeyPatch) -
 
 def test_the_installed_version_is_the_projects() -> None:
     assert f'\nversion = "{version("photo2cartoon")}"\n' in (ROOT / "pyproject.toml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [
+        (None, math.inf),  # nothing limits it
+        (2000 * MIB, (1800 - 300 - 200) * MIB),  # what the process and the bodies leave
+        (600 * MIB, (540 - 300) / 2 * MIB),  # at least half of what the process leaves
+        (100 * MIB, 0.5),  # nothing is left, so nothing is drawn
+    ],
+)
+def test_the_budget_is_what_the_limit_leaves(limit: int | None, expected: float) -> None:
+    settings = Settings(max_buffered_bytes=200 * MIB)
+    assert memory_budget(settings, limit, 300 * MIB) == pytest.approx(expected)
+    asked = Settings(max_buffered_bytes=200 * MIB, memory_budget=7 * MIB)
+    assert memory_budget(asked, limit, 300 * MIB) == 7 * MIB
 
 
 def test_the_engine_knows_no_http() -> None:

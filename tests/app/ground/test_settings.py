@@ -97,3 +97,20 @@ def test_every_number_can_be_set_from_the_environment(monkeypatch: pytest.Monkey
     monkeypatch.setenv("P2C_MAX_BATCH", "3")
     with pytest.raises(ValueError, match="max_batch"):
         Settings()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("900Mi", 900 * 2**20), ("2G", 2_000_000_000), ("123456", 123456)]
+)
+def test_memory_is_written_as_kubernetes_does(
+    text: str, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("P2C_MEMORY_BUDGET", text)
+    assert Settings().memory_budget == expected
+
+
+@pytest.mark.parametrize("text", ["0", "-1Mi", "900MB", "much"])
+def test_memory_that_is_none_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("P2C_MEMORY_BUDGET", text)
+    with pytest.raises(ValidationError, match="memory_budget"):
+        Settings()

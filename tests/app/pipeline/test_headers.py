@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from photo2cartoon.ground.errors import Problem, TooManyPixels, UndecodableImage
-from photo2cartoon.pipeline import decode
+from photo2cartoon.pipeline import decode, headers
 from photo2cartoon.pipeline.decode import decode_photo
 from photo2cartoon.pipeline.headers import MAX_SCANS, MAX_SEGMENTS, check_header
 
@@ -150,3 +150,34 @@ def test_a_cut_file_is_no_bug(format_name: str) -> None:
         with pytest.raises(Problem):
             decode_photo(data[:length], MAX_PIXELS)
     assert check_header(data, format_name, MAX_PIXELS) == 96 * 64
+
+
+def test_scans_are_counted_against_the_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = _with_scans(20)
+    assert check_header(data, "JPEG", MAX_PIXELS) == 64
+    monkeypatch.setattr(headers, "MAX_SCANNED", 19 * 64)
+    with pytest.raises(UndecodableImage, match="scans"):
+        check_header(data, "JPEG", MAX_PIXELS)
+
+
+def test_fill_bytes_are_refused_wherever_they_stand() -> None:
+    data = _file("JPEG", progressive=True)
+    second = data.index(b"\xff\xda", data.index(b"\xff\xda") + 2)
+    with pytest.raises(UndecodableImage, match="fill bytes"):
+        check_header(data[:second] + b"\xff" * 70_000 + data[second:], "JPEG", MAX_PIXELS)
+
+
+def test_a_tile_is_measured_like_a_picture() -> None:
+    tags = {256: 64, 257: 64, 258: 8, 259: 8, 262: 1, 277: 1, 322: 40_000, 323: 40_000, 324: 8}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    data = b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4)
+    with pytest.raises(TooManyPixels):
+        check_header(data, "TIFF", MAX_PIXELS)
+
+
+def test_a_png_of_a_million_chunks_is_refused() -> None:
+    empty = b"\0\0\0\0tEXt\0\0\0\0"
+    data = _file("PNG")
+    with pytest.raises(UndecodableImage, match="chunks"):
+        decode_photo(data[:33] + empty * 1_000_000 + data[33:], MAX_PIXELS)
+    assert decode_photo(data[:33] + empty * 10_000 + data[33:], MAX_PIXELS).size == (64, 96)

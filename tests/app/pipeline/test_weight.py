@@ -114,6 +114,7 @@ def test_what_is_drawn_and_answered_is_weighed_too() -> None:
     assert of(size=1024) > of()
     assert of(compose="scene", format="webp") > of(compose="scene") > 16 * pixels
     assert of(compose="whole") > 400 * MIB
+    assert weigh(photo, Options(size=1024), MAX_PIXELS, on_gpu=True) < of(size=1024)
     assert of() < of(faces="all") <= of() + EVERY_FACE_MOST + 16 * pixels
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Any, Final, NamedTuple
 
+from photo2cartoon.ground.errors import UndecodableImage
+
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 TEXTS: Final = (b"iTXt", b"tEXt", b"zTXt")
 # Texts that hold an orientation: they stay if they are short, so that the photo is turned upright.
@@ -18,6 +20,7 @@ TURNING: Final = (b"XML:com.adobe.xmp\0", b"Raw profile type exif\0", b"Raw prof
 SHOWN: Final = {b"tRNS": 1, b"sRGB": 1, b"gAMA": 4, b"cHRM": 32, b"eXIf": 1}  # and least lengths
 LONGEST_TEXT = 1 << 20  # bytes, inflated
 LARGEST_PROFILE = 1 << 23
+MAX_CHUNKS: Final = 50_000  # 20 MB of chunks of 8 kB, as libpng writes them, are 2,500
 END: Final = b"\0\0\0\0IEND\xaeB`\x82"
 NCLX: Final = ("color_primaries", "transfer_characteristics")  # as pi-heif names them
 CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
@@ -74,11 +77,13 @@ def png_sizes(data: bytes) -> list[tuple[int, int]]:
     """Return width and height by every header that stands before the picture, px.
 
     Raises:
-        struct.error: a header is too short.
+        ValueError, struct.error: a header is damaged or too short.
     """
     before = takewhile(lambda chunk: chunk.name != b"IDAT", _chunks(data))
-    heads = (chunk.content for chunk in before if chunk.name == b"IHDR")
-    return [struct.unpack_from(">II", head) for head in heads]
+    heads = [chunk for chunk in before if chunk.name == b"IHDR"]
+    if not all(head.is_sound for head in heads):
+        raise ValueError("a header is damaged")
+    return [struct.unpack_from(">II", head.content) for head in heads]
 
 
 def fill_png(data: bytes, most: float) -> bytes | None:
@@ -105,15 +110,22 @@ def fill_png(data: bytes, most: float) -> bytes | None:
 
 
 def _chunks(data: bytes) -> Iterator[Chunk]:
-    """Yield the chunks before the end of the picture, or before the first that is none."""
+    """Yield the chunks before the end of the picture, or before the first that is none.
+
+    Raises:
+        UndecodableImage: there are more than any photo has.
+    """
     view, place = memoryview(data), len(SIGNATURE)
-    while place + 8 <= len(data):
+    for _ in range(MAX_CHUNKS):
+        if place + 8 > len(data):
+            return
         length, name = struct.unpack_from(">I4s", data, place)
         start, end = place + 8, place + 12 + length
         if name == b"IEND" or not name.isalpha():
             return
         yield Chunk(name, view[start : end - 4], view[place:end], end > len(data))
         place = end
+    raise UndecodableImage("The PNG has more chunks than this service reads.")
 
 
 def _read_colours(name: bytes, content: bytes) -> dict[str, Any]:
