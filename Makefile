@@ -22,13 +22,18 @@ MONITORING := k8s/components/monitoring
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python >= 3.11 is needed; call make PYTHON=/path/to/python3.11"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	@echo "Making the virtual environment $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
 
 # A stamp per set of packages: installing again happens only when a lock file changed.
 $(VENV)/serve.stamp: $(SERVE_LOCKS) $(SERVE_NO_DEPS) pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes $(SERVE_LOCKS:%=-r %)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $(SERVE_NO_DEPS)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@echo "Installing what the service needs into $(VENV); this happens once and may take some minutes"
+	@echo "  1 of 3: the locked packages (ONNX Runtime, OpenCV, FastAPI and others)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes $(SERVE_LOCKS:%=-r %)
+	@echo "  2 of 3: OpenVINO"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $(SERVE_NO_DEPS)
+	@echo "  3 of 3: photo2cartoon itself, as an editable package"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # insightface asks for packages that would overwrite ours: requirements/insightface.in.
@@ -102,6 +107,10 @@ docs: $(VENV)/docs.stamp $(VENV)/npm.stamp
 	PATH="$(abspath $(BIN)):$$PATH" .ci/docs site $(VENV)/npm/node_modules
 	@echo "Open site/index.html in a browser."
 
+# What a release must pass; writes the wheel to dist/. .ci/release says what ADDRESS is for.
+release-check: $(VENV)/dev.stamp
+	.ci/release $(BIN)/python
+
 # Puts the plain rules into the object that the Prometheus Operator takes.
 rules:
 	{ sed '/^spec:/q' $(MONITORING)/prometheusrule.yaml; sed 's/./  &/' $(MONITORING)/rules.yaml; } > $(MONITORING)/rules.part
@@ -136,6 +145,13 @@ sbom:
 # Everything that callers do, for an hour; one table of verdicts, and exit code 1 if one of them is bad.
 soak: $(VENV)/dev.stamp
 	$(BIN)/python -m benchmarks.serving.soak --minutes $(MINUTES)
+
+# Downloads what the image for arm64 installs, 93 MB: every package has a wheel for it, with a hash in the lock.
+lock-fits-arm64: | $(BIN)/python
+	mkdir -p .cache/arm64
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --require-hashes --only-binary=:all: \
+		--python-version 3.11 --implementation cp --platform manylinux_2_28_aarch64 --platform manylinux_2_27_aarch64 \
+		--platform manylinux2014_aarch64 --platform manylinux_2_17_aarch64 --dest .cache/arm64 -r requirements/cpu.txt
 
 clean:
 	rm -rf $(VENV) site .cache .mypy_cache .ruff_cache .pytest_cache *.egg-info

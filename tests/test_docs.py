@@ -147,6 +147,15 @@ def places(page: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+def test_the_first_make_serve_says_what_it_is_doing(tmp_path: Path) -> None:
+    call = ["make", "--dry-run", "serve", f"VENV={tmp_path / 'new'}"]
+    done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=True)
+    lines = [line for line in done.stdout.splitlines() if line.startswith(("echo", str(tmp_path)))]
+    slow = [number for number, line in enumerate(lines) if " -m pip install " in line]
+    assert len(slow) == 3
+    assert all(lines[number - 1].startswith("echo") for number in slow)
+
+
 def test_the_changelog_knows_this_version() -> None:
     version = re.search(r'^version = "(.*)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     newest = re.search(r"^## \[(.*?)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)

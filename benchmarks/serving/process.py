@@ -16,6 +16,8 @@ import httpx2
 import psutil
 
 ROOT = Path(__file__).parents[2]
+# The peers' environments have no package of ours: the benchmarks, the service, the models.
+SOURCES = os.pathsep.join(str(folder) for folder in (ROOT, ROOT / "app", ROOT / "models"))
 START_TIMEOUT_S = 120
 STOP_TIMEOUT_S = 20
 
@@ -43,11 +45,10 @@ def running(command: Command, photo: bytes, log: IO[bytes]) -> Iterator[psutil.P
     Raises:
         RuntimeError: it ended, or drew nothing in time; `log` says why.
     """
-    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     process = subprocess.Popen(
         command.arguments,
         cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)} | command.environment,
+        env=os.environ | {"PYTHONPATH": SOURCES} | command.environment,
         stdout=log,
         stderr=log,
         start_new_session=True,

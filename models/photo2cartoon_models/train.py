@@ -7,7 +7,9 @@ Exit code: 0 finished, or the time budget is spent; 2 an argument is wrong; 143 
 """
 
 import argparse
+import re
 import sys
+from difflib import get_close_matches
 from pathlib import Path
 
 from photo2cartoon_models.readers.weights_error import WeightsError
@@ -28,7 +30,10 @@ STOPPED = 143  # 128 + SIGTERM, as a shell says it
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        parser.error(_describe_unknown(unknown[0], parser))
     try:
         return _run(options)
     except (ConfigError, DataError, ResumeError, WeightsError) as error:
@@ -71,6 +76,12 @@ def _what(options: argparse.Namespace) -> tuple[Config, Path | None]:
 
 def _say(text: str) -> None:
     print(text, flush=True)  # noqa: T201
+
+
+def _describe_unknown(argument: str, parser: argparse.ArgumentParser) -> str:
+    known = re.findall(r"--[\w-]+", parser.format_help())
+    close = get_close_matches(argument.partition("=")[0], known, 1)
+    return f"unknown argument: {argument}" + (f" (did you mean {close[0]}?)" if close else "")
 
 
 def _parser() -> argparse.ArgumentParser:

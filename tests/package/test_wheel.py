@@ -5,6 +5,7 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+from packaging.metadata import Metadata
 
 from photo2cartoon_models.manifest import load_manifest
 from tests.places import ROOT
@@ -55,3 +56,31 @@ def test_it_holds_what_is_read_as_data(names: set[str]) -> None:
 
 def test_it_holds_no_tests_and_no_papers(names: set[str]) -> None:
     assert [name for name in names if "test" in name.lower() or name.endswith(".md")] == []
+
+
+@pytest.fixture(scope="module")
+def metadata(wheel: Path, names: set[str]) -> Metadata:
+    """What an index reads. Reading it checks every field as an index does."""
+    (name,) = (name for name in names if name.endswith(".dist-info/METADATA"))
+    with ZipFile(wheel) as archive:
+        return Metadata.from_email(archive.read(name), validate=True)
+
+
+def test_its_metadata_say_what_it_is(metadata: Metadata) -> None:
+    assert metadata.summary
+    assert metadata.keywords
+    assert "Typing :: Typed" in (metadata.classifiers or [])
+    assert metadata.description == (ROOT / "README.md").read_text()
+    assert metadata.description_content_type == "text/markdown"
+    assert {"cpu", "gpu", "train"} <= set(metadata.provides_extra or [])
+
+
+def test_its_licences_are_those_of_its_models(metadata: Metadata) -> None:
+    assert metadata.license_expression == "Apache-2.0 AND LicenseRef-Research-Only"
+    assert metadata.license_files == ["LICENSE", "NOTICE"]
+    licences = {name: model.licence for name, model in load_manifest().items()}
+    restricted = {name for name, licence in licences.items() if licence != "Apache-2.0"}
+    assert restricted == {"photo2cartoon", "photo2cartoon-lite"}
+    assert all(licences[name].startswith("Research and demonstration only") for name in restricted)
+    notice = (ROOT / "NOTICE").read_text()
+    assert {name for name in licences if f"{name}.onnx" in notice} == set(licences)

@@ -18,7 +18,6 @@ from photo2cartoon.ground.settings import LogLevel, Provider, Settings, variable
 
 commands = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -99,4 +98,4 @@ commands.add_typer(model_files.commands, name="models")
 
 def main() -> None:
     """Entry point of the console script."""
-    commands()
+    commands(prog_name="photo2cartoon")

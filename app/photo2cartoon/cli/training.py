@@ -200,7 +200,10 @@ def convert(
     provenance = conversion.Provenance(name or target.stem, origin, licence, style)
     try:
         form = conversion.choose_form(optimize, pixels, half)
-        done = conversion.convert(source, target, provenance, net=net, side=size, form=form)
+        with err.status(f"reading {source}") as status:
+            done = conversion.convert(
+                source, target, provenance, net=net, side=size, form=form, say=status.update
+            )
     except WeightsError as error:
         err.print(f"{source}: {error}", markup=False)
         raise typer.Exit(2) from error

@@ -12,8 +12,14 @@ from contextlib import contextmanager
 from photo2cartoon.engine.etag import fingerprint, make_etag
 from photo2cartoon.engine.lanes import Lanes
 from photo2cartoon.engine.results import Results
-from photo2cartoon.ground.errors import Overloaded
-from photo2cartoon.ground.machine import MIB, available_cores, memory_limit, resident_memory
+from photo2cartoon.ground.errors import Overloaded, Problem
+from photo2cartoon.ground.machine import (
+    MIB,
+    available_cores,
+    give_back_memory,
+    memory_limit,
+    resident_memory,
+)
 from photo2cartoon.ground.options import Options
 from photo2cartoon.ground.settings import Settings
 from photo2cartoon.ground.ticket import Ticket
@@ -25,6 +31,7 @@ log = logging.getLogger("photo2cartoon.engine.engine")
 HASHED_AT_ONCE = 1_000_000  # bytes; hashing takes 1 ms per 2 MB, so more would hold up others
 
 READ_AT_ONCE = (b"\xff\xd8", b"\x89PNG", b"RIFF")  # files that tell their size in microseconds
+GIVEN_BACK = 192 * MIB  # weight from which a photo's memory is given back, which takes some ms
 MARGIN = 0.9  # of the limit: allocators, and what the kernel counts besides, take a little
 
 
@@ -152,8 +159,19 @@ class Engine:
         if self.lanes.budget < math.inf:
             weight = await self._weigh(photo, options)
         return await self.lanes.run(
-            lambda: self.pipeline.cartoonize(photo, options, ticket), ticket, weight
+            lambda: self._draw_now(photo, options, ticket, weight), ticket, weight
         )
+
+    def _draw_now(self, photo: bytes, options: Options, ticket: Ticket, weight: int) -> list[bytes]:
+        """Run the pipeline on this thread; what a large photo took is given back."""
+        try:
+            return self.pipeline.cartoonize(photo, options, ticket)
+        except Problem as problem:  # its trace would hold the pixels until it is collected
+            problem.__cause__ = problem.__context__ = None
+            raise problem.with_traceback(None)  # noqa: B904 - for the same reason
+        finally:
+            if weight > GIVEN_BACK:
+                give_back_memory()
 
     async def _weigh(self, photo: bytes, options: Options) -> int:
         """Return the most memory that drawing `photo` takes, bytes.

@@ -12,6 +12,7 @@ from photo2cartoon.pipeline.faces.warp import apply, compose, inverse
 FADE = 0.12, 0.2
 CORE = 0.25, 0.85  # mattes that count as 0 and as 1: both inside the hair line's soft edge
 MARGIN_PX = 3
+BAND_PX = 1 << 18  # pixels drawn at once
 
 
 def lay_back(
@@ -42,10 +43,14 @@ def lay_back(
     if part.size == 0:
         return result
     to_part = compose(np.array([[1, 0, -low[0]], [0, 1, -low[1]]], float), to_photo)
-    layers = np.dstack([cartoon, _weight(matte)])
-    placed = _place(layers, to_part, (part.shape[1], part.shape[0]))
-    weight = placed[:, :, 3:].clip(0, 1)
-    part[:] = (placed[:, :, :3].clip(0, 255) * weight + part * (1 - weight)).round()
+    layers, to_part = _shrink(np.dstack([cartoon, _weight(matte)]), to_part)
+    rows = max(1, BAND_PX // part.shape[1])
+    for top in range(0, part.shape[0], rows):  # as float32 in four layers, all of it is too much
+        band = part[top : top + rows]
+        to_band = compose(np.array([[1, 0, 0], [0, 1, -top]], float), to_part)
+        placed = _warp(layers, to_band, (band.shape[1], band.shape[0]))
+        weight = placed[:, :, 3:].clip(0, 1)
+        band[:] = (placed[:, :, :3].clip(0, 255) * weight + band * (1 - weight)).round()
     return result
 
 
@@ -62,17 +67,24 @@ def _weight(matte: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(weight, np.float32)
 
 
-def _place(
-    layers: NDArray[np.float32], to_part: NDArray[np.float64], size: tuple[int, int]
-) -> NDArray[np.float32]:
-    """Warp `(S, S, 4)` by an affine map, averaging areas first if the map shrinks."""
+def _shrink(
+    layers: NDArray[np.float32], to_part: NDArray[np.float64]
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Average areas of `(S, S, 4)` if the affine map shrinks; return layers, and the map's rest."""
     shrink = np.sqrt(abs(np.linalg.det(to_part[:, :2])))
-    if shrink < 1:
-        side = max(1, round(layers.shape[0] * shrink))
-        scale = layers.shape[0] / side
-        layers = cv2.resize(layers, (side, side), interpolation=cv2.INTER_AREA).astype(np.float32)
-        shift = (scale - 1) / 2
-        to_part = compose(to_part, np.array([[scale, 0, shift], [0, scale, shift]]))
+    if shrink >= 1:
+        return layers, to_part
+    side = max(1, round(layers.shape[0] * shrink))
+    scale = layers.shape[0] / side
+    layers = cv2.resize(layers, (side, side), interpolation=cv2.INTER_AREA).astype(np.float32)
+    shift = (scale - 1) / 2
+    return layers, compose(to_part, np.array([[scale, 0, shift], [0, scale, shift]]))
+
+
+def _warp(
+    layers: NDArray[np.float32], to_band: NDArray[np.float64], size: tuple[int, int]
+) -> NDArray[np.float32]:
+    """Warp `(S, S, 4)` by an affine map into a picture of `size`, width and height."""
     flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-    warped = cv2.warpAffine(layers, inverse(to_part), size, flags=flags)
+    warped = cv2.warpAffine(layers, inverse(to_band), size, flags=flags)
     return warped.astype(np.float32, copy=False)

@@ -49,13 +49,13 @@ def weigh(photo: bytes, options: Options, max_pixels: int, *, on_gpu: bool = Fal
     format_name = sniff_format(photo)
     pixels = check_header(photo, format_name, max_pixels)
     decoding, kept = weigh_decoding(photo, format_name, pixels, options)
-    base = BASE_ON_GPU if on_gpu else BASE
-    after = (ANSWERED if on_gpu else DRAWN) * _drawn_pixels(pixels, options)
-    if options.compose == "scene":  # the photo, the scene, and the answer
-        after = max(after, (RGB + ENCODED[options.file_format]) * pixels)
+    drawing = (ANSWERED if on_gpu else DRAWN) * _drawn_pixels(pixels, options)
     if options.faces == "all":
-        after += min(EVERY_FACE * pixels, EVERY_FACE_MOST)
-    return round(base + max(decoding, kept + after))
+        drawing += min(EVERY_FACE * pixels, EVERY_FACE_MOST)
+    stages = [decoding, kept + drawing]
+    if options.compose == "scene":  # a copy for each head in turn; the photo is not kept after it
+        stages += [kept + 2 * RGB * pixels, kept + ENCODED[options.file_format] * pixels]
+    return round((BASE_ON_GPU if on_gpu else BASE) + max(stages))
 
 
 def _drawn_pixels(pixels: int, options: Options) -> int:

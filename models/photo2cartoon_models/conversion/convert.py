@@ -14,6 +14,7 @@ and what is known of its origin, so that none of this has to be guessed.
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from importlib.metadata import version
@@ -90,6 +91,7 @@ def convert(
     net: str = NET,
     side: int = 256,
     form: Form = "optimised",
+    say: Callable[[str], object] = lambda _: None,
 ) -> Conversion:
     """Convert one file.
 
@@ -100,18 +102,22 @@ def convert(
         net: which network, if `source` holds several.
         side: side of the pictures, px; fixed in the file.
         form: see the head of this file.
+        say: is told what is done next, before each step.
 
     Raises:
         WeightsError: `source` is refused, the result is too far from it, or a file cannot be
             written. Both files are written, or none.
     """
+    say(f"reading {source}")
     weights = apart.read_weights(source, net)
     if not weights.light and side != weights.img_size:
         raise WeightsError(f"the full variant works at {weights.img_size} px only, not {side}")
     reference = Picture(weights.generator()).eval()
     notes = [*weights.notes, *_check_source(source, reference)]
     metadata = _metadata(weights, provenance, form)
+    say("exporting the network as ONNX")
     model = _export(weights.generator(), form, side, metadata)
+    say("comparing the file with the network")
     content, distance, own = _check(model, reference, side, form)
     entry = _describe_file(content, target.name, provenance, form, side)
     text = json.dumps(entry, indent=2, ensure_ascii=False) + "\n"

@@ -30,7 +30,7 @@ from photo2cartoon_models.preprocess import to_image, to_tensor
 from photo2cartoon_models.training.augment import step_rng
 from photo2cartoon_models.training.checkpoint import ResumeError
 from photo2cartoon_models.training.data import DataError, find_pictures, order, read_picture
-from photo2cartoon_models.training.log import Log
+from photo2cartoon_models.training.log import Log, time_left
 from photo2cartoon_models.training.pairs import SIZES
 
 LAST = "last.pt"
@@ -232,7 +232,10 @@ def run(
                 values = {"loss": float(np.mean(losses)), "learning_rate": student.rate()}
                 speed = len(losses) / (now - marked)
                 log.metrics(student.step, {"steps_per_second": speed, **values})
-                say(f"step {student.step}, loss {values['loss']:.4f}, {speed:.2f} steps a second")
+                steps, budget = student.plan.steps, start + 60 * max_minutes - now
+                left = time_left(max(0.0, min((steps - student.step) / speed, budget)))
+                loss = f"loss {values['loss']:.4f}"
+                say(f"step {student.step}/{steps} {speed:.2f} steps/s, {left}: {loss}")
                 losses, marked = [], now
             if now - saved > 60 * save_minutes:
                 student.save(out / LAST)

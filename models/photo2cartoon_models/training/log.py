@@ -1,6 +1,7 @@
 """Metrics to a CSV file and TensorBoard, samples to PNG files."""
 
 import csv
+import math
 from pathlib import Path
 
 import cv2
@@ -68,6 +69,12 @@ class Log:
 
     def close(self) -> None:
         self._board.close()
+
+
+def time_left(seconds: float) -> str:
+    """Say how long a run still takes, in whole minutes, rounded up: `1 h 05 min left`."""
+    hours, minutes = divmod(math.ceil(seconds / 60), 60)
+    return f"{hours} h {minutes:02} min left" if hours else f"{minutes} min left"
 
 
 def write_png(path: Path, image: NDArray[np.uint8]) -> None:

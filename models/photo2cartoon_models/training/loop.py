@@ -4,6 +4,7 @@ SIGTERM (which Kubernetes and torchrun send), Ctrl-C and a spent time budget all
 the current step, with a checkpoint of exactly that step.
 """
 
+import math
 import os
 import signal
 import time
@@ -27,7 +28,7 @@ from photo2cartoon_models.training.checkpoint import (
 )
 from photo2cartoon_models.training.config import Config, PublishedConfig
 from photo2cartoon_models.training.fast import Fast
-from photo2cartoon_models.training.log import Log, write_png
+from photo2cartoon_models.training.log import Log, time_left, write_png
 from photo2cartoon_models.training.published import Published
 from photo2cartoon_models.training.recipe import Recipe
 
@@ -130,7 +131,7 @@ def train(
     with _signals() as stop:
         watch = _Watch(fabric, stop, max_minutes)
         try:
-            return _Steps(recipe, config, fabric, log, say).run(done, watch)
+            return _Steps(recipe, config, fabric, log, say, watch).run(done)
         finally:
             if log:
                 log.close()
@@ -145,11 +146,15 @@ class _Watch:
 
     def __init__(self, fabric: Fabric, stop: list[int], max_minutes: float | None) -> None:
         self._fabric, self._stop = fabric, stop
-        self._deadline = time.monotonic() + 60 * max_minutes if max_minutes else None
+        self._deadline = time.monotonic() + 60 * max_minutes if max_minutes else math.inf
+
+    def left_s(self) -> float:
+        """Return how much of the time budget is left, s; infinity without one."""
+        return max(0.0, self._deadline - time.monotonic())
 
     def end(self, step: int) -> End | None:
         """Return why to end now, or None; called after every step, in every process."""
-        late = self._deadline is not None and time.monotonic() > self._deadline
+        late = time.monotonic() > self._deadline
         if self._fabric.world_size > 1:
             if step % AGREE_EVERY:
                 return None
@@ -164,23 +169,30 @@ class _Steps:
     """The steps themselves."""
 
     def __init__(
-        self, recipe: Recipe, config: Config, fabric: Fabric, log: Log | None, say: Say
+        self,
+        recipe: Recipe,
+        config: Config,
+        fabric: Fabric,
+        log: Log | None,
+        say: Say,
+        watch: _Watch,
     ) -> None:
         self.recipe, self.config, self.fabric, self.log, self.say = recipe, config, fabric, log, say
+        self.watch = watch
         self.folder = config.output_dir / CHECKPOINTS
         self._sums: dict[str, torch.Tensor] = {}
         self._counts: dict[str, int] = {}
         self._start = self._mark = time.monotonic()
         self._marked = 0
 
-    def run(self, done: int, watch: _Watch) -> Result:
+    def run(self, done: int) -> Result:
         total = self.recipe.total_steps
         self._marked = done
         step, end = done, None
         while step < total and end is None:
             step += 1
             self._add(self.recipe.step(step))
-            end = watch.end(step)
+            end = self.watch.end(step)
             self._after(step, last=step == total or end is not None)
         if step == done:
             self.say(f"nothing to do: all {total} steps are done")
@@ -218,7 +230,9 @@ class _Steps:
         facts = {"seconds": now - self._start, "steps_per_second": speed, "learning_rate": rate}
         self.log.metrics(step, {**facts, **values})
         words = " ".join(f"{name} {value:.4g}" for name, value in values.items())
-        self.say(f"step {step}/{self.recipe.total_steps} {speed:.2f} steps/s {words}")
+        total = self.recipe.total_steps
+        left = time_left(min((total - step) / speed, self.watch.left_s()))
+        self.say(f"step {step}/{total} {speed:.2f} steps/s, {left}: {words}")
         self._sums, self._counts = {}, {}
         self._mark, self._marked = now, step
 

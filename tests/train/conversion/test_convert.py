@@ -289,6 +289,16 @@ def test_paddle_file_by_the_command(tmp_path: Path) -> None:
     assert abs(np.asarray(run_onnx(target.read_bytes(), photo)) - expected).max() <= TOLERANCE
 
 
+def test_each_step_is_told_before_it_is_done(weights: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    convert(weights, tmp_path / "out.onnx", WHERE, side=SIDE, say=said.append)
+    assert said == [
+        f"reading {weights}",
+        "exporting the network as ONNX",
+        "comparing the file with the network",
+    ]
+
+
 def test_refusals_of_the_command(tmp_path: Path) -> None:
     source = tmp_path / "w.pt"
     source.write_bytes(b"no weights")
