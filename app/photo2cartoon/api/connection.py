@@ -15,7 +15,7 @@ import asyncio
 import time
 import uuid
 from enum import Enum, auto
-from ipaddress import ip_address
+from ipaddress import IPv4Address, ip_address
 from typing import Any, Final
 
 from httptools import HttpParserError, HttpParserUpgrade
@@ -267,7 +267,10 @@ class Connection(HttpToolsProtocol):
         if self.client is None:
             return None
         address = ip_address(self.client[0])
-        return int(address) >> 64 if address.version == 6 else int(address)
+        if isinstance(address, IPv4Address):
+            return int(address)
+        mapped = address.ipv4_mapped  # what a socket that takes both calls an IPv4 caller
+        return int(mapped) if mapped else int(address) >> 64
 
     @property
     def _others(self) -> list["Connection"]:

@@ -208,6 +208,7 @@ def _is_refused(server: Server, address: str) -> bool:
     [
         ("203.0.113.7", "203.0.113.7", "203.0.113.8"),
         ("2001:db8::1", "2001:db8::ffff:2", "2001:db8:0:1::1"),
+        ("::ffff:203.0.113.7", "203.0.113.7", "::ffff:203.0.113.8"),
     ],
 )
 def test_a_peer_is_an_address_or_a_network_of_ipv6(client: str, same: str, other: str) -> None:
