@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.package.environments import PROJECT, Installed, make_environment, pip
+from tests.package.environments import BUILT_FROM, PROJECT, Installed, make_environment, pip
 from tests.places import ROOT
 
 LOCK = ROOT / "requirements" / "cpu.txt"
-BUILT_FROM = ("pyproject.toml", "README.md", "LICENSE", "NOTICE", "app", "models")  # as the images
 
 
 @pytest.fixture(scope="session")

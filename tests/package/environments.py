@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 # What such folders hold: FastAPI's template calls its package `app`, minivision's is `models`.
+BUILT_FROM = ("pyproject.toml", "README.md", "LICENSE", "NOTICE", "app", "models")  # as the images
 PROJECT = {
     "app/__init__.py": "",
     "app/main.py": "from fastapi import FastAPI\n\napp = FastAPI()\n",

@@ -9,7 +9,7 @@ from zipfile import ZipFile
 
 import pytest
 
-from tests.package.conftest import BUILT_FROM
+from tests.package.environments import BUILT_FROM
 from tests.places import ROOT
 
 
