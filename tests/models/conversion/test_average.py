@@ -1,11 +1,13 @@
 """The mean of two generators draws between them."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from numpy.typing import NDArray
 
 from photo2cartoon_models.conversion.average import main
 from photo2cartoon_models.manifest import load_manifest
@@ -26,7 +28,7 @@ def darker(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def weights(path: Path) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
+def weights(path: Path) -> dict[str, NDArray[Any]]:
     return {one.name: onnx.numpy_helper.to_array(one) for one in onnx.load(path).graph.initializer}
 
 
