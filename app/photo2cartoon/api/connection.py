@@ -67,6 +67,19 @@ class _Flow(FlowControl):
             super().resume_reading()
 
 
+class _Answered:
+    """The transport as an answer sees it, which closes it when it is written: see `end_answer`."""
+
+    def __init__(self, connection: "Connection") -> None:
+        self._connection = connection
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection.transport, name)
+
+    def close(self) -> None:
+        self._connection.end_answer()
+
+
 class Connection(HttpToolsProtocol):
     """One caller's connection."""
 
@@ -144,6 +157,7 @@ class Connection(HttpToolsProtocol):
         self._part = _Part.BODY
         self._unset_keepalive_if_required()
         super().on_headers_complete()
+        self.cycle.transport = _Answered(self)  # type: ignore[assignment]
 
     def on_body(self, body: bytes) -> None:
         super().on_body(body)
@@ -161,6 +175,9 @@ class Connection(HttpToolsProtocol):
         if self.transport.is_closing():
             self._end_after(KEEP_ALIVE_S)  # nobody waits longer for the last bytes to be taken
             return
+        if self._refused:
+            self._end_after(LINGER_S)  # what still comes is read, and thrown away
+            return
         self._parse()
 
     # From the server
@@ -169,6 +186,19 @@ class Connection(HttpToolsProtocol):
         """Answer a request whose body has not arrived in full with `problem`."""
         if self._part is _Part.BODY and self._answering:
             self._refuse(problem)
+
+    def end_answer(self) -> None:
+        """End the connection after an answer that says so, once its request has been sent.
+
+        A connection that is closed while its caller still sends is reset, and the answer is lost:
+        many clients send all of a body before they read.
+        """
+        if self._part is _Part.BODY and self.transport.can_write_eof():
+            self._refused = True
+            self._ahead.clear()
+            self.transport.write_eof()
+        else:
+            self.transport.close()
 
     def timeout_keep_alive_handler(self) -> None:
         """End a connection that has been idle for long, or whose last bytes nobody takes."""

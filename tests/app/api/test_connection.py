@@ -124,6 +124,18 @@ def test_a_body_in_chunks_of_any_size_is_read(server: Server, size: int) -> None
                 answers += piece
 
 
+def test_an_answer_that_ends_the_connection_reaches_whoever_still_sends(server: Server) -> None:
+    """Clients such as urllib say `Connection: close` and send all of a body before they read."""
+    head = b"POST /cartoonize HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+    with connect(server.url) as connection:
+        connection.sendall(head + b"Content-Length: 60000000\r\n\r\n")
+        for _ in range(60):
+            connection.sendall(bytes(100_000))
+            time.sleep(0.005)
+        assert _outcome(connection) == (413, "body_too_large")
+        assert _ended(connection)
+
+
 def test_a_head_has_a_time_limit_and_an_idle_connection_a_longer_one(server: Server) -> None:
     with connect(server.url) as idle, connect(server.url) as slow:
         slow.sendall(LIVE)
