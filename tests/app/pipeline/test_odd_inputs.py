@@ -93,8 +93,11 @@ def test_sixteen_bits(pipeline: Pipeline, source: Image.Image) -> None:
     np.testing.assert_array_equal(cartoon_of(pipeline, encoded(deep)), expected)
 
 
-def test_one_bit(pipeline: Pipeline, source: Image.Image) -> None:
-    assert cartoon_of(pipeline, encoded(source.convert("1"))).shape == (256, 256, 3)
+def test_one_bit_is_read_but_nobody_stands_out_in_it(
+    pipeline: Pipeline, source: Image.Image
+) -> None:
+    with pytest.raises(NoFaceFound, match="nobody around it stands out"):
+        cartoon_of(pipeline, encoded(source.convert("1")))
 
 
 def test_cmyk(pipeline: Pipeline, source: Image.Image) -> None:
