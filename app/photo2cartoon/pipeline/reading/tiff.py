@@ -75,6 +75,8 @@ def open_tiff(data: bytes, max_pixels: int) -> Image.Image:
     width, height, channels = tags.one(WIDTH), tags.one(HEIGHT), tags.one(SAMPLES, 1)
     if width * height > max_pixels:
         raise TooManyPixels
+    if min(width, height) < 1:
+        raise ValueError("a picture without a pixel")
     dtype = f"{TYPES.get(tags.one(TYPE, 1), '')}{tags.one(BITS, 1) / 8:g}"
     photometric = tags.one(PHOTOMETRIC)
     gray = photometric in (0, 1)
@@ -134,6 +136,9 @@ def _read_segments(
         raise ValueError("segments of an impossible size")
     planes = tags.one(PLANES, 1) == 2
     depth = 1 if planes else channels
+    count = -(-height // rows) * -(-width // columns) * (channels if planes else 1)
+    if count > MAX_ENTRIES:
+        raise ValueError("more segments than a file may list")
     samples = np.zeros(shape, dtype)
     places = [
         (slice(top, top + rows), slice(left, left + columns), channel)

@@ -221,6 +221,18 @@ def test_the_limits_hold_for_these_kinds_too() -> None:
         decode_image(wider, LIMIT)
 
 
+@pytest.mark.parametrize("side", [256, 257], ids=["width", "height"])
+def test_a_picture_without_a_pixel_is_refused_at_once(side: int) -> None:
+    """The other side is 2^32 - 1: no pixel, but 268 million rows of tiles took half a minute."""
+    data = make_tiff(as_type(COLOURS, "f4"), 2, deflate=True, predictor=3, tile=16)
+    for tag in (256, 257):
+        entry = data.index(struct.pack("<HHL", tag, 4, 1))
+        value = struct.pack("<L", 0 if tag == side else 2**32 - 1)
+        data = data[: entry + 8] + value + data[entry + 12 :]
+    with pytest.raises(UndecodableImage):
+        decode_image(data, LIMIT)
+
+
 @pytest.mark.filterwarnings("ignore")  # what Pillow says of damaged TIFF
 def test_damaged_files_raise_nothing_but_a_problem() -> None:
     rng = np.random.default_rng(1)
