@@ -69,7 +69,7 @@ def cut_out(photo: NDArray[np.uint8], person: Field, unit: float) -> NDArray[np.
     border = np.flatnonzero((person > 0) & (sure == 0))
     sums, near, own, weight = (_pixels(part)[border] for part in (*parts, photo, person))
     carried = np.where(near > 0, sums / np.maximum(near, 1), own)
-    result = np.asarray(cv2.copyTo(photo, sure, np.full_like(photo, 255)), np.uint8)
+    result = np.asarray(cv2.copyTo(photo, sure, np.full(photo.shape, 255, np.uint8)), np.uint8)
     _pixels(result)[border] = carried * weight + 255 * (1 - weight)
     return result
 

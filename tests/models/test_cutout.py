@@ -49,6 +49,14 @@ def test_islands_go_and_pinholes_are_filled() -> None:
     assert person[120:124, 120:124].min() > 0.9
 
 
+def test_a_view_of_a_larger_array_is_cut_out_as_its_copy_is() -> None:
+    larger = np.random.default_rng(0).integers(0, 256, (64, 64, 4), np.uint8)
+    person = disc(64, 20)
+    view = larger[:, :, :3]
+    expected = cut_out(np.ascontiguousarray(view), person, 1)
+    np.testing.assert_array_equal(cut_out(view, person, 1), expected)
+
+
 def test_without_a_person_everything_is_white() -> None:
     nobody = np.zeros((64, 64), np.float32)
     photo = np.full((64, 64, 3), 90, np.uint8)
