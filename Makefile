@@ -77,7 +77,7 @@ install-train: $(VENV)/train.stamp
 
 test-train: install-train
 	$(BIN)/python -c 'import torch'
-	$(BIN)/pytest tests/train
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(PARALLEL) tests/train
 
 $(VENV)/ops.stamp: $(OPS_LOCKS) $(VENV)/dev.stamp
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/ops.txt
