@@ -31,7 +31,7 @@ from photo2cartoon.ground.errors import InternalError, Problem
 from photo2cartoon.ground.options import Options
 from photo2cartoon.ground.ticket import Ticket
 from photo2cartoon.pipeline.decode import decode_image
-from photo2cartoon.pipeline.faces.facemesh import Region, region_of_landmarks
+from photo2cartoon.pipeline.faces.facemesh import LIDS, Region, region_of_landmarks
 from photo2cartoon.pipeline.pipeline import Pipeline
 from photo2cartoon_models.files import find_photos, write_file, write_whole
 from photo2cartoon_models.preprocess import composite
@@ -43,8 +43,8 @@ FACES, SKIPPED = "faces.jsonl", "skipped.csv"
 # Contours of MediaPipe's canonical face mesh, by the names of its own drawing tables
 # (mediapipe 0.10.21, face_mesh_connections.py); left and right in the picture.
 CONTOURS = {
-    "left_eye": (33, 7, 163, 144, 145, 153, 154, 155, 133, 246, 161, 160, 159, 158, 157, 173),
-    "right_eye": (263, 249, 390, 373, 374, 380, 381, 382, 362, 466, 388, 387, 386, 385, 384, 398),
+    "left_eye": LIDS[0],
+    "right_eye": LIDS[1],
     "mouth": (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 185, 40, 39, 37, 0, 267, 269, 270,
               409),
     "oval": (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400,

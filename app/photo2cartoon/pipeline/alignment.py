@@ -13,10 +13,20 @@ from numpy.typing import NDArray
 
 from photo2cartoon.ground.errors import FaceTooSmall
 from photo2cartoon.pipeline.faces.detector import Face
-from photo2cartoon.pipeline.faces.warp import Matrix, apply, compose, cut_view, inverse, warp_square
+from photo2cartoon.pipeline.faces.warp import (
+    Matrix,
+    apply,
+    compose,
+    cut_view,
+    extend,
+    inverse,
+    warp_square,
+)
 
 ABOVE = 0.8  # share of the landmark box's height kept above it, for forehead and hair
 AROUND = 0.3  # share of its width or height kept on the other three sides
+COVERED = 0.55  # share of the square that lies in the photo; with less, the face is a close-up
+SAMPLES = 64  # a side, by which that share is found
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +62,7 @@ class Crop:
     """The aligned square of a photo.
 
     Attributes:
-        pixels: `(S, S, 3)` uint8 RGB; outside the photo its mirror image.
+        pixels: `(S, S, 3)` uint8 RGB; outside the photo it goes on.
         border: `(S, S)` float32, how far each pixel's centre lies inside the photo's border, in
             pixels of the square; negative outside the photo.
     """
@@ -152,9 +162,11 @@ def inscribe(alignment: Alignment, image_size: tuple[int, int]) -> Alignment:
 def crop_face(image: NDArray[np.uint8], alignment: Alignment, size: int) -> Crop:
     """Cut the square of `alignment` out of `image` `(H, W, 3)` uint8 RGB at `size` px.
 
-    Outside the photo the crop holds the photo's mirror image. Shown upstream's white there, a matte
-    network mistakes the photo's slanted border for the person's outline, and a generator draws that
-    outline. `border` says where the drawing has to end.
+    Outside the photo the crop goes on with the colours of the photo's border: shoulders go on as
+    shoulders. Shown upstream's white there, a matte network mistakes the photo's slanted border for
+    the person's outline, and a generator draws that outline. `border` says where the drawing has to
+    end. A close-up is continued by its mirror image: of a head without forehead or cheeks the matte
+    network would take stripes for background.
     """
     border = _border(alignment.to_photo(size), image.shape[1], image.shape[0], size)
     border /= np.float32(alignment.side / size)
@@ -164,7 +176,16 @@ def crop_face(image: NDArray[np.uint8], alignment: Alignment, size: int) -> Crop
 def cut_square(image: NDArray[np.uint8], alignment: Alignment, size: int) -> NDArray[np.uint8]:
     """Return the pixels of `crop_face` alone, `(size, size, 3)` uint8 RGB."""
     to_photo = alignment.to_photo(size)
-    return warp_square(cut_view(image, to_photo, size), to_photo, size, cv2.BORDER_REFLECT_101)
+    view = cut_view(image, to_photo, size)
+    if is_close_up(alignment, (image.shape[1], image.shape[0])):
+        return warp_square(view, to_photo, size, cv2.BORDER_REFLECT_101)
+    return warp_square(extend(view, to_photo, size), to_photo, size, cv2.BORDER_REPLICATE)
+
+
+def is_close_up(alignment: Alignment, image_size: tuple[int, int]) -> bool:
+    """Tell whether a photo of `image_size`, width and height, has but the middle of the square."""
+    border = _border(alignment.to_photo(SAMPLES), *image_size, SAMPLES)
+    return bool((border >= 0).mean() < COVERED)
 
 
 def _border(to_photo: Matrix, width: int, height: int, size: int) -> NDArray[np.float32]:

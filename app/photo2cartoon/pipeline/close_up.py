@@ -5,11 +5,9 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from photo2cartoon.pipeline.alignment import inscribe
+from photo2cartoon.pipeline.alignment import inscribe, is_close_up
 from photo2cartoon.pipeline.drawer import Cut, Drawing
 from photo2cartoon.pipeline.faces.warp import compose, inverse
-
-COVERED = 0.55  # share of the square that lies in the photo; with less, the face is a close-up
 
 
 def frame_close_up(cut: Cut, drawing: Drawing, image_size: tuple[int, int]) -> Drawing:
@@ -27,7 +25,7 @@ def frame_close_up(cut: Cut, drawing: Drawing, image_size: tuple[int, int]) -> D
     Returns:
         A drawing of the same size, `(S, S)`.
     """
-    if cut.crop.inside.mean() >= COVERED:
+    if not is_close_up(cut.alignment, image_size):
         return drawing
     size = len(drawing.matte)
     inner = inscribe(cut.alignment, image_size).to_photo(size)

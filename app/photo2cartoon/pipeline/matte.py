@@ -50,8 +50,8 @@ def predict_matte(
         ticket: of the request, for a network that several threads share.
 
     Returns:
-        `(S, S)` float32, 0 (background) .. 1 (person). Outside the photo it goes on with the
-        photo's mirror image, so that a generator finds no edge there (`fade_out`).
+        `(S, S)` float32, 0 (background) .. 1 (person). Outside the photo it goes on as the
+        photo's border does, so that a generator finds no edge there (`fade_out`).
     """
     source, target = network.model.inputs[0], network.model.outputs[0]
     size = source.image_size or EMBEDDED_SIZE
@@ -98,8 +98,8 @@ def keep_attached(calculus: Calculus, matte: Plane) -> Plane:
 def fade_out(matte: NDArray[np.float32], crop: Crop) -> NDArray[np.float32]:
     """End a matte softly where the photo ends.
 
-    The mirror image continues the person for a little: shoulders down to the square's bottom, a
-    head by a cap that narrows, as heads do. Inside the photo nothing changes.
+    Beyond the border the person goes on for a little: shoulders down to the square's bottom, a head
+    by a cap that narrows, as heads do. Inside the photo nothing changes.
 
     Args:
         matte: `(S, S)` float32, 0..1.

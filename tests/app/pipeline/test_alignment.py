@@ -92,16 +92,51 @@ def test_the_crop_differs_little_from_turning_the_whole_photo(
     assert np.percentile(difference, 99) <= 8
 
 
-def test_outside_the_photo_is_marked_and_holds_the_mirror_image() -> None:
+def test_outside_the_photo_is_marked_and_goes_on_as_its_border() -> None:
     image = np.zeros((100, 100, 3), np.uint8)
     image[:, :50] = 200
-    alignment = Alignment(np.eye(2, 3), (100, 100), (-50, 0, 49, 99))
+    alignment = Alignment(np.eye(2, 3), (100, 100), (-30, 0, 69, 99))
 
     crop = crop_face(image, alignment, 100)
 
-    assert (crop.inside[:, :50] == 0).all()
-    assert (crop.inside[:, 50:] == 1).all()
-    assert (crop.pixels[:, 5:] == 200).all()  # white fill, as upstream has it, would be 255
+    assert (crop.inside[:, :30] == 0).all()
+    assert (crop.inside[:, 30:] == 1).all()
+    assert (crop.pixels[:, :80] == 200).all()  # white fill, as upstream has it, would be 255
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+def test_what_ends_at_the_border_goes_on_straight_and_is_not_mirrored(turns: int) -> None:
+    image = np.full((100, 100, 3), 90, np.uint8)
+    image[:, 40:60] = 200  # a neck
+    image[70:80] = 20  # a chain: its mirror image must not be seen
+    image = np.ascontiguousarray(np.rot90(image, turns))
+    left, top = {0: (0, 30), 1: (30, 0), 2: (0, -30), 3: (-30, 0)}[turns]
+    alignment = Alignment(np.eye(2, 3), (100, 100), (left, top, left + 99, top + 99))
+
+    crop = crop_face(image, alignment, 100)
+
+    seen = np.rot90(crop.pixels, -turns)  # the photo ends after 70 rows
+    assert (np.rot90(crop.inside, -turns)[70:] == 0).all()
+    assert (seen[70:] == seen[70]).all()
+    assert (seen[70:, 44:56] == 200).all()
+    assert (seen[70:, :30] == 90).all()
+
+
+def test_hairs_that_end_at_the_border_do_not_become_stripes() -> None:
+    image = np.zeros((100, 100, 3), np.uint8)
+    image[:, ::2] = 200
+    alignment = Alignment(np.eye(2, 3), (100, 100), (0, 30, 99, 129))
+    beyond = crop_face(image, alignment, 100).pixels[70:, 10:-10].astype(int)
+    assert np.ptp(beyond) < 60
+
+
+def test_a_close_up_goes_on_as_its_mirror_image() -> None:
+    image = np.zeros((100, 100, 3), np.uint8)
+    image[60:80] = 200
+    alignment = Alignment(np.eye(2, 3), (100, 100), (-30, 30, 129, 189))
+    pixels = crop_face(image, alignment, 160).pixels
+    assert (pixels[30:50] == 200).all()
+    assert (pixels[90:108] == 200).all()
 
 
 @pytest.mark.parametrize("size", [50, 100, 256])

@@ -105,7 +105,7 @@ def test_a_head_cut_at_the_top_ends_in_a_soft_cap(tilt: float) -> None:
     y, x = np.mgrid[:256, :256].astype(np.float32)
     border = y - 60 + tilt * (x - 128)
     matte = np.zeros((256, 256), np.float32)
-    matte[:, 70:186] = 1  # mirrored, the head goes on upwards
+    matte[:, 70:186] = 1  # beyond the border the head goes on upwards
     shown = fade_out(matte, Crop(np.zeros((256, 256, 3), np.uint8), border))
     np.testing.assert_array_equal(shown[border >= 0], matte[border >= 0])
     assert (shown[border < -24] == 0).all()

@@ -24,6 +24,12 @@ BROWS = (70, 63, 105, 66, 107, 336, 296, 334, 293, 300)
 JAW_LEFT = (127, 234, 93, 132, 58, 172, 136, 150, 149, 176, 148)  # of the image
 CHIN = 152
 JAW_RIGHT = (377, 400, 378, 379, 365, 397, 288, 361, 323, 454, 356)
+# Contours of both eyes, from the outer corner along the lower lid and back along the upper one, by
+# MediaPipe's own drawing tables (mediapipe 0.10.21, face_mesh_connections.py).
+LIDS = (
+    (33, 7, 163, 144, 145, 153, 154, 155, 133, 246, 161, 160, 159, 158, 157, 173),
+    (263, 249, 390, 373, 374, 380, 381, 382, 362, 466, 388, 387, 386, 385, 384, 398),
+)
 OUTLINE = (*BROWS, *JAW_LEFT, CHIN, *JAW_RIGHT)  # the extremes of iBUG-68's points 0..26
 
 

@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 
 Matrix = NDArray[np.float64]
 
+RIM = 3  # px: how much of a border decides how it goes on
+SMOOTHED = 0.012  # of the square's side: sigma along the border
+
 
 def inverse(matrix: Matrix) -> Matrix:
     """Invert an affine map `(2, 3)`."""
@@ -45,7 +48,7 @@ def cut_view(image: NDArray[np.uint8], to_image: Matrix, size: int) -> View:
         to_image: `(2, 3)`: pixels of the square to image pixels.
         size: side of the square, px.
     """
-    corners = apply(to_image, np.array([[-1, -1], [size, -1], [-1, size], [size, size]]))
+    corners = apply(to_image, _corners(size))
     height, width = image.shape[:2]
     low = np.clip(np.floor(corners.min(axis=0)) - 2, 0, [width - 1, height - 1]).astype(int)
     high = np.clip(np.ceil(corners.max(axis=0)) + 3, low + 1, [width, height]).astype(int)
@@ -59,6 +62,47 @@ def cut_view(image: NDArray[np.uint8], to_image: Matrix, size: int) -> View:
         part = cv2.resize(part, shrunk, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
     offset = (0.5 - low) * scale - 0.5  # centres: v = (x - low + 0.5) * scale - 0.5
     return View(part, np.column_stack([np.diag(scale), offset]))
+
+
+def _corners(size: int) -> NDArray[np.float64]:
+    """Corners of a square of `size` px and of the pixels around it, `(4, 2)`."""
+    return np.array([[-1.0, -1.0], [size, -1.0], [-1.0, size], [size, size]])
+
+
+def extend(view: View, to_image: Matrix, size: int) -> View:
+    """Continue a view as far as a square of `size` px sees beyond it, by the colours of its border.
+
+    A shoulder goes on as a shoulder. The colours are smoothed along the border, or every hair that
+    ends there would become a stripe.
+
+    Args:
+        view: what `cut_view` gave for the same square.
+        to_image: `(2, 3)`: pixels of the square to image pixels.
+        size: side of the square, px.
+    """
+    corners = apply(compose(view.from_image, to_image), _corners(size))
+    height, width = view.pixels.shape[:2]
+    left, above = (int(beyond) for beyond in np.ceil(-corners.min(axis=0)).clip(0))
+    right, below = np.ceil(corners.max(axis=0) - [width - 1, height - 1]).clip(0).astype(int)
+    if not (left or above or right or below):
+        return view
+    sides = (above, int(below), left, int(right))
+    pixels = np.asarray(cv2.copyMakeBorder(view.pixels, *sides, cv2.BORDER_REPLICATE), np.uint8)
+    sigma, bottom, end = SMOOTHED * size, above + height, left + width
+    rows = pixels[above:bottom]
+    rows[:, :left] = _smoothed(rows[:, left : left + RIM], 1, sigma)
+    rows[:, end:] = _smoothed(rows[:, max(left, end - RIM) : end], 1, sigma)
+    pixels[:above] = _smoothed(pixels[above : above + RIM], 0, sigma)
+    pixels[bottom:] = _smoothed(pixels[max(above, bottom - RIM) : bottom], 0, sigma)
+    offset = view.from_image[:, 2] + (left, above)
+    return View(pixels, np.column_stack([view.from_image[:, :2], offset]))
+
+
+def _smoothed(rim: NDArray[np.uint8], axis: int, sigma: float) -> NDArray[np.uint8]:
+    """Average a rim across its border, `axis`, and blur that line along it by `sigma` px."""
+    line = rim.mean(axis=axis, keepdims=True, dtype=np.float32)
+    blurred = cv2.GaussianBlur(line, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(blurred.reshape(line.shape).round(), np.uint8)
 
 
 def compose(outer: Matrix, inner: Matrix) -> Matrix:
