@@ -16,7 +16,7 @@ MANIFEST_PATH = Path(__file__).parent / "manifest.json"
 
 Colours = Literal["photo", "drawn"]
 Portrait = Literal["composite", "cutout"]
-Eyes = Literal["kept", "opened"]
+Features = Literal["kept", "stressed"]
 Role = Literal["detector", "landmarks", "matte", "generator"]
 Precision = Literal["float32", "float16"]
 
@@ -67,7 +67,7 @@ class Model:
             as they were drawn.
         portrait: what a generator is fed: the portrait on white by the soft matte, or the
             `cutout`, whose outline is drawn afterwards.
-        eyes: whether a generator is shown the eyes as they are, or a little larger and lighter.
+        features: whether a generator is shown eyes and nose as they are, or more of them.
         precision: of the arithmetic inside; inputs and outputs have their own `dtype`.
         golden: what the self test must give (`preprocess.summarise`), by output; None if it is not
             recorded, as for most operators' own models, or would mean nothing.
@@ -86,7 +86,7 @@ class Model:
     style: str = "-"
     colours: Colours = "drawn"
     portrait: Portrait = "composite"
-    eyes: Eyes = "kept"
+    features: Features = "kept"
     precision: Precision = "float32"
     golden: tuple[tuple[float, ...] | None, ...] | None = None
 
@@ -203,7 +203,7 @@ UNSTATED: dict[str, Any] = {
     "precision": "float32",
     "colours": "drawn",
     "portrait": "composite",
-    "eyes": "kept",
+    "features": "kept",
     "golden": None,
 }
 
@@ -301,7 +301,12 @@ def _parse_model(entry: dict[str, Any], folder: Path) -> Model:
     if golden := fields.get("golden"):
         fields["golden"] = tuple(tuple(numbers) for numbers in golden)
     model = Model(**fields)
-    choices = {"precision": Precision, "colours": Colours, "portrait": Portrait, "eyes": Eyes}
+    choices = {
+        "precision": Precision,
+        "colours": Colours,
+        "portrait": Portrait,
+        "features": Features,
+    }
     for key, allowed in choices.items():
         if (value := getattr(model, key)) not in get_args(allowed):
             raise ValueError(f"{model.name}: {key} {value!r}")

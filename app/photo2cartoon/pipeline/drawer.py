@@ -20,9 +20,9 @@ from photo2cartoon.ground.ticket import Stage, Ticket
 from photo2cartoon.pipeline.alignment import Alignment, Crop, cut_square
 from photo2cartoon.pipeline.colours import recolour
 from photo2cartoon.pipeline.enlarge import enlarge
-from photo2cartoon.pipeline.eyes import open_eyes
 from photo2cartoon.pipeline.faces.detector import Face
 from photo2cartoon.pipeline.faces.warp import apply, inverse
+from photo2cartoon.pipeline.features import stress
 from photo2cartoon.pipeline.matte import fade_out, predict_matte
 from photo2cartoon.runtime.network import Network, is_large
 from photo2cartoon_models.cutout import UNITS, cover, cut_out, firm, ink, outline
@@ -133,9 +133,9 @@ class StagedDrawer:
     ) -> Drawing:
         """See `Drawer`."""
         matte = self.matte(image, cut, ticket)
-        if self.model.eyes == "opened":
+        if self.model.features == "stressed":
             with ticket.stage(Stage.COMPOSE):
-                cut = _with_open_eyes(cut)
+                cut = _with_stress(cut)
         if self.model.portrait == "cutout":
             return self._draw_cutout(cut, matte, ticket, colours)
         with ticket.stage(Stage.COMPOSE):
@@ -251,14 +251,14 @@ class FusedDrawer:
         raise UnusableOutput
 
 
-def _with_open_eyes(cut: Cut) -> Cut:
-    """The same cut, in whose crop the eyes are opened, if it is known where they are."""
-    if cut.face is None or cut.face.lids is None:
+def _with_stress(cut: Cut) -> Cut:
+    """The same cut, in whose crop eyes and nose are stressed, if it is known where they are."""
+    if cut.face is None or cut.face.features is None:
         return cut
     pixels = cut.crop.pixels
     to_square = inverse(cut.alignment.to_photo(len(pixels)))
-    lids = np.stack([apply(to_square, contour) for contour in cut.face.lids])
-    return replace(cut, crop=replace(cut.crop, pixels=open_eyes(pixels, lids)))
+    stressed = stress(pixels, apply(to_square, cut.face.features))
+    return replace(cut, crop=replace(cut.crop, pixels=stressed))
 
 
 def _resize_matte(matte: NDArray[np.float32], size: int) -> NDArray[np.float32]:

@@ -18,8 +18,8 @@ from photo2cartoon.pipeline.decode import DecodedPhoto, decode_photo
 from photo2cartoon.pipeline.drawer import Cut, Drawer, Drawing
 from photo2cartoon.pipeline.encode import encode_image
 from photo2cartoon.pipeline.examine import is_blank, note_drawn, note_faces, note_whole
-from photo2cartoon.pipeline.eyes import open_eyes
 from photo2cartoon.pipeline.faces.detector import Face, FaceDetector, select_faces
+from photo2cartoon.pipeline.features import stress
 from photo2cartoon.pipeline.scene import lay_back
 from photo2cartoon.pipeline.styles import Styles, head_size, portrait_size
 from photo2cartoon.runtime.batcher import Batcher
@@ -137,7 +137,7 @@ class Pipeline:
         """
         drawer = self.styles.drawer(options)
         if options.compose == "whole":
-            image = self.find_whole(photo, ticket, opened=drawer.model.eyes == "opened")
+            image = self.find_whole(photo, ticket, stressed=drawer.model.features == "stressed")
             ticket.facts["style"] = drawer.model.name
             return [drawer.draw_whole(image, ticket)]
         image, cuts = self.find(photo, options, ticket)
@@ -158,13 +158,13 @@ class Pipeline:
         drawer = self.styles.drawer(options)
         return image, [Portrait(cut, drawer.matte(image, cut, ticket)) for cut in cuts]
 
-    def find_whole(self, photo: bytes, ticket: Ticket, *, opened: bool = False) -> Image:
+    def find_whole(self, photo: bytes, ticket: Ticket, *, stressed: bool = False) -> Image:
         """Decode a photo at the size at which it is drawn whole: that of its faces decides.
 
         Args:
             photo: the bytes of the file.
             ticket: the request's.
-            opened: open the eyes of its faces.
+            stressed: stress the features of its faces.
 
         Returns:
             `(H, W, 3)` uint8 RGB.
@@ -191,8 +191,8 @@ class Pipeline:
             drawn = cv2.resize(decoded.pixels, size, interpolation=cv2.INTER_AREA)
             image = np.asarray(drawn, np.uint8)
             factor = np.array(size) / decoded.size
-            for lids in (face.scaled(factor).lids for face in faces if opened):
-                image = image if lids is None else open_eyes(image, lids)
+            for features in (face.scaled(factor).features for face in faces if stressed):
+                image = image if features is None else stress(image, features)
             return image
 
     def find(

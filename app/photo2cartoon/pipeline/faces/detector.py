@@ -12,7 +12,7 @@ from photo2cartoon.ground.errors import NoFaceFound, NoSuchFace
 from photo2cartoon.pipeline.faces.blazeface import Detection
 from photo2cartoon.pipeline.faces.facemesh import (
     EYE_CORNERS,
-    LIDS,
+    FEATURES,
     OUTLINE,
     FaceMesh,
     region_of_box,
@@ -69,19 +69,21 @@ class Face:
         score: 0..1, how sure the landmark network is that this is a face.
         eyes: `(2, 2)` float64: outer eye corners, the one at image left first.
         outline: `(N, 2)` float64: brows and jaw; their box decides the crop.
-        lids: `(2, 16, 2)` float64: contours of both eyes, by `facemesh.LIDS`; None if unknown.
+        features: `(33, 2)` float64: contours of both eyes and the middle of the mouth, by
+            `facemesh.FEATURES`; None if unknown.
     """
 
     score: float
     eyes: NDArray[np.float64]
     outline: NDArray[np.float64]
-    lids: NDArray[np.float64] | None = None
+    features: NDArray[np.float64] | None = None
 
     def scaled(self, factor: NDArray[np.float64]) -> "Face":
         """Return the same face in the image at another size; `factor` `(2,)`, x before y."""
         centre = 0.5 * (factor - 1)  # pixel centres at whole numbers
-        lids = None if self.lids is None else self.lids * factor + centre
-        return Face(self.score, self.eyes * factor + centre, self.outline * factor + centre, lids)
+        eyes, outline = self.eyes * factor + centre, self.outline * factor + centre
+        features = None if self.features is None else self.features * factor + centre
+        return Face(self.score, eyes, outline, features)
 
     @property
     def box(self) -> NDArray[np.float64]:
@@ -254,7 +256,8 @@ class _Found:
         if score < rule.mesh or not self._is_upright(detection, points, score):
             return None
         eyes = points[list(EYE_CORNERS)]
-        face = Face(score, eyes, lower_chin(points[list(OUTLINE)], eyes), points[np.array(LIDS)])
+        outline = lower_chin(points[list(OUTLINE)], eyes)
+        face = Face(score, eyes, outline, points[list(FEATURES)])
         return self.landmarks.refine(self.image, detection, face) if self.landmarks else face
 
     def _is_upright(self, detection: Detection, points: NDArray[np.float64], score: float) -> bool:

@@ -30,6 +30,7 @@ LIDS = (
     (33, 7, 163, 144, 145, 153, 154, 155, 133, 246, 161, 160, 159, 158, 157, 173),
     (263, 249, 390, 373, 374, 380, 381, 382, 362, 466, 388, 387, 386, 385, 384, 398),
 )
+FEATURES = (*LIDS[0], *LIDS[1], MOUTH)
 OUTLINE = (*BROWS, *JAW_LEFT, CHIN, *JAW_RIGHT)  # the extremes of iBUG-68's points 0..26
 
 

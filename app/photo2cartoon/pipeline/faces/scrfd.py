@@ -157,7 +157,7 @@ class _Boxed(dict[str, Any]):
 def read_points(points: NDArray[np.float64], like: Face) -> Face:
     """Make a face from 2d106's points `(106, 2)`: the outer eye corners, brows and contour.
 
-    The contours of the eyes stay those of `like`: fewer of 2d106's points lie on them.
+    The features stay those of `like`: fewer of 2d106's points lie on the lids.
 
     The corner of an eye is its point furthest out along the eye line of `like`, whatever number
     that point has.
@@ -166,7 +166,7 @@ def read_points(points: NDArray[np.float64], like: Face) -> Face:
     left, right = points[LEFT_EYE], points[RIGHT_EYE]
     eyes = np.stack([left[(left @ along).argmin()], right[(right @ along).argmax()]])
     outline = np.concatenate([points[LEFT_BROW], points[RIGHT_BROW], points[CONTOUR]])
-    return Face(like.score, eyes, outline, like.lids)
+    return Face(like.score, eyes, outline, like.features)
 
 
 def agree(face: Face, mesh: Face) -> bool:
