@@ -122,12 +122,13 @@ def test_what_ends_at_the_border_goes_on_straight_and_is_not_mirrored(turns: int
     assert (seen[70:, :30] == 90).all()
 
 
-def test_hairs_that_end_at_the_border_do_not_become_stripes() -> None:
-    image = np.zeros((100, 100, 3), np.uint8)
+def test_grain_at_the_border_does_not_become_stripes() -> None:
+    image = np.zeros((512, 512, 3), np.uint8)
     image[:, ::2] = 200
-    alignment = Alignment(np.eye(2, 3), (100, 100), (0, 30, 99, 129))
-    beyond = crop_face(image, alignment, 100).pixels[70:, 10:-10].astype(int)
-    assert np.ptp(beyond) < 60
+    alignment = Alignment(np.eye(2, 3), (512, 512), (0, 100, 511, 611))
+    pixels = crop_face(image, alignment, 512).pixels.astype(int)
+    assert np.ptp(pixels[:410, 10:-10]) == 200
+    assert np.ptp(pixels[414:, 10:-10]) < 10
 
 
 def test_a_close_up_goes_on_as_its_mirror_image() -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 Matrix = NDArray[np.float64]
 
 RIM = 3  # px: how much of a border decides how it goes on
-SMOOTHED = 0.012  # of the square's side: sigma along the border
+SMOOTHED = 0.004  # of the square's side: sigma along the border
 
 
 def inverse(matrix: Matrix) -> Matrix:
@@ -72,8 +72,8 @@ def _corners(size: int) -> NDArray[np.float64]:
 def extend(view: View, to_image: Matrix, size: int) -> View:
     """Continue a view as far as a square of `size` px sees beyond it, by the colours of its border.
 
-    A shoulder goes on as a shoulder. The colours are smoothed along the border, or every hair that
-    ends there would become a stripe.
+    A shoulder goes on as a shoulder, and hair as hair. The colours are smoothed a little along the
+    border, or grain would become stripes.
 
     Args:
         view: what `cut_view` gave for the same square.
