@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 LOCK := pip-compile --quiet --strip-extras --allow-unsafe --generate-hashes --no-emit-index-url --no-emit-find-links
 SERVE_LOCKS := requirements/build.txt requirements/cpu.txt
-DEV_LOCKS := $(SERVE_LOCKS) requirements/dev.txt
+DEV_LOCKS := $(SERVE_LOCKS) requirements/dev.txt requirements/signing.txt
 SERVE_NO_DEPS := requirements/openvino.txt
 NO_DEPS := requirements/insightface.txt
 TRAIN_LOCKS := $(DEV_LOCKS) requirements/train.txt requirements/nodeps.txt
@@ -133,6 +133,7 @@ lock:
 	$(LOCK) --extra=gpu --extra=insightface --extra=otel --constraint=requirements/cpu.txt --output-file=requirements/gpu.txt pyproject.toml
 	$(LOCK) --extra=cpu --extra=otel --extra=ops --constraint=requirements/dev.txt --output-file=requirements/ops.txt pyproject.toml
 	$(LOCK) --extra=cpu --extra=otel --extra=train-locked --constraint=requirements/dev.txt --output-file=requirements/train.txt pyproject.toml
+	$(LOCK) --output-file=requirements/signing.txt requirements/signing.in
 	$(LOCK) --output-file=requirements/clients.txt requirements/clients.in
 	$(LOCK) --constraint=requirements/ops.txt --constraint=requirements/train.txt --output-file=requirements/docs.txt requirements/docs.in
 	$(LOCK) --no-header --no-annotate --output-file=- requirements/nodeps.in \

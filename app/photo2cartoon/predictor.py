@@ -146,13 +146,13 @@ class Photo2CartoonPredictor:
             raise ValueError("format and quality are for files, and this returns pixels")
         if chosen.faces == "all" and chosen.compose == "portrait":
             raise ValueError("faces='all' needs compose='scene': one picture must come out")
-        ticket, drawer = Ticket(), self.pipeline.styles.drawer(chosen)
+        ticket = Ticket()
         if chosen.compose == "whole":
             seen = self.pipeline.find_whole(to_bytes(image), ticket)
-            cartoon = drawer.draw_whole(seen, ticket)
+            cartoon = self.pipeline.styles.drawer(chosen).draw_whole(seen, ticket)
         else:
             photo, cuts = self.pipeline.find(to_bytes(image), chosen, ticket)
-            drawings = [drawer.draw(photo, cut, ticket, chosen.colours) for cut in cuts]
+            drawings = self.pipeline.draw_faces(photo, cuts, chosen, ticket)
             (cartoon,) = finish(photo, cuts, drawings, chosen)
             crop = cuts[0].crop
             seen = composite(crop.pixels, crop.inside)  # white outside the photo, as upstream

@@ -8,12 +8,15 @@ computes, so that nothing about a model has to be guessed from the file itself.
 import errno
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 MANIFEST_PATH = Path(__file__).parent / "manifest.json"
 
+# Raises ManifestError if the content of the file at that path is not signed.
+Check = Callable[[Path, bytes], None]
 Colours = Literal["photo", "drawn"]
 Portrait = Literal["composite", "cutout"]
 Features = Literal["kept", "stressed"]
@@ -180,15 +183,19 @@ def load_published(path: Path = MANIFEST_PATH) -> dict[str, PublishedFile]:
     return by_name
 
 
-def load_manifest(path: Path = MANIFEST_PATH) -> dict[str, Model]:
+def load_manifest(path: Path = MANIFEST_PATH, check: Check | None = None) -> dict[str, Model]:
     """Read the manifest at `path`; file names in it are relative to its folder.
 
+    Args:
+        path: the manifest.
+        check: refuses a manifest that is not signed; None takes any.
+
     Raises:
-        ManifestError: it cannot be read, misses a key, has an unknown key, states a precision or
-            colours that do not exist, or names a model twice.
+        ManifestError: it cannot be read, is not signed, misses a key, has an unknown key, states a
+            precision or colours that do not exist, or names a model twice.
     """
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))["models"]
+        entries = _read_json(path, check)["models"]
         models = [_parse_model(entry, path.parent) for entry in entries]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ManifestError(f"manifest {path}: {type(error).__name__}: {error}") from error
@@ -208,7 +215,17 @@ UNSTATED: dict[str, Any] = {
 }
 
 
-def find_generator(manifest: dict[str, Model], asked: str | Path) -> Model:
+def _read_json(path: Path, check: Check | None) -> Any:
+    """Return what a file says. What was checked is what is read: the file is opened once."""
+    content = _read_regular(path)
+    if check:
+        check(path, content)
+    return json.loads(content.decode())
+
+
+def find_generator(
+    manifest: dict[str, Model], asked: str | Path, check: Check | None = None
+) -> Model:
     """Return the entry of a generator: one that comes along, or an operator's file.
 
     `NAME.json` beside an operator's `NAME.onnx` is its entry, as `load_model` reads it; `convert`
@@ -219,10 +236,11 @@ def find_generator(manifest: dict[str, Model], asked: str | Path) -> Model:
     Args:
         manifest: what comes along.
         asked: a name in it, or a file. A name wins; a file of the same name is `./NAME`.
+        check: refuses an entry that is not signed, and with it a file that has none.
 
     Raises:
         ManifestError: it is no name of a generator and no file that can be read, or its own entry
-            is malformed or describes something else than a generator.
+            is malformed, not signed, or describes something else than a generator.
     """
     ours = {name: model for name, model in manifest.items() if model.role == "generator"}
     if str(asked) in ours:
@@ -231,7 +249,9 @@ def find_generator(manifest: dict[str, Model], asked: str | Path) -> Model:
     like = next(model for model in ours.values() if not model.takes_any_size)
     try:
         if (path.parent / f"{path.stem}.json").exists():
-            return _check_generator(load_model(path), like)
+            return _check_generator(load_model(path, check), like)
+        if check:
+            raise ManifestError(f"{asked} is not signed: it has no entry {path.stem}.json")
         return replace(like, **operators_file(path), **UNSTATED)
     except OSError as error:
         raise ManifestError(
@@ -277,19 +297,23 @@ def _read_regular(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def load_model(path: Path) -> Model:
+def load_model(path: Path, check: Check | None = None) -> Model:
     """Read the entry of an operator's model: `NAME.json` beside `NAME.onnx`.
 
     It has the keys of an entry of the manifest; `file` may be missing, and counts for nothing: the
     entry is of the file beside it.
 
+    Args:
+        path: the ONNX file.
+        check: refuses an entry that is not signed; None takes any.
+
     Raises:
-        ManifestError: it cannot be read, misses a key, has an unknown key, or states a precision
-            or colours that do not exist.
+        ManifestError: it cannot be read, is not signed, misses a key, has an unknown key, or states
+            a precision or colours that do not exist.
     """
     contract = path.with_suffix(".json")
     try:
-        entry = json.loads(contract.read_text(encoding="utf-8"))
+        entry = _read_json(contract, check)
         return _parse_model({**entry, "file": path.name}, path.parent)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ManifestError(f"contract {contract}: {type(error).__name__}: {error}") from error

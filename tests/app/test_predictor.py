@@ -15,6 +15,7 @@ from photo2cartoon import Photo2CartoonPredictor, cartoonize
 from photo2cartoon.ground.errors import NoFaceFound, UnsupportedFormat
 from photo2cartoon.pipeline.reading.profiles import PRIMARIES, make_profile
 from photo2cartoon_models.manifest import ManifestError, load_manifest
+from tests.app.pipeline.pictures import dots
 from tests.places import PHOTO
 
 
@@ -132,6 +133,15 @@ def test_a_pillow_image_is_turned_upright_and_laid_on_white(
         see_through.putalpha(0)
         with pytest.raises(NoFaceFound):
             predictor.run(see_through)
+
+
+@pytest.mark.parametrize("style", ["comic", "photo2cartoon-lite"])
+def test_a_drawing_in_which_nothing_is_seen_is_none(
+    predictor: Photo2CartoonPredictor, photo: bytes, style: str
+) -> None:
+    for options in ({}, {"compose": "scene"}, {"background": "transparent"}):
+        with pytest.raises(NoFaceFound, match="nobody around it"):
+            predictor.run(dots(photo), style=style, **options)
 
 
 def test_nothing_is_written_without_an_output_path(

@@ -1,6 +1,7 @@
 """Weight files as people have them, made of random networks."""
 
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -54,4 +55,19 @@ def nested_pdparams(path: Path, weights: dict[str, np.ndarray], pairs: bool) -> 
     inner = {n: (f"layer_{k}.w_0", v) for k, (n, v) in enumerate(weights.items())}
     net: dict[str, Any] = dict(inner if pairs else weights)
     path.write_bytes(pickle.dumps({"genB2A": {}, "genA2B": net}, 4))
+    return path
+
+
+def bomb(path: Path) -> Path:
+    """A torch file of 3 MB whose one tensor is 640 MiB of zeros."""
+    torch.save({"genA2B": {"stem.0.weight": torch.zeros(16)}}, path)
+    with zipfile.ZipFile(path) as small:
+        members = {info.filename: small.read(info) for info in small.infolist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as large:
+        for name, content in members.items():
+            with large.open(name, "w", force_zip64=True) as member:
+                member.write(content)
+                if "/data/" in name:
+                    for _ in range(10):
+                        member.write(bytes(2**26))
     return path

@@ -38,7 +38,14 @@ from photo2cartoon.runtime.checks import (
     find_problems,
     installed_runtimes,
 )
-from photo2cartoon_models.manifest import Model, find_generator, load_manifest, load_model
+from photo2cartoon.runtime.signature import signature_check
+from photo2cartoon_models.manifest import (
+    ManifestError,
+    Model,
+    find_generator,
+    load_manifest,
+    load_model,
+)
 
 PACKAGES = ("opencv-python-headless", "numpy", "pillow", "pi-heif", "fastapi", "pydantic")
 MODULES = ("numpy", "cv2", "PIL", "pi_heif", "onnxruntime")  # a library of theirs may be missing
@@ -197,7 +204,19 @@ def _check_machine(report: Report) -> None:
 
 
 def _check_models(report: Report) -> None:
-    settings, manifest = report.settings, load_manifest()
+    settings = report.settings
+    try:
+        check = signature_check(settings.manifest_key)
+        manifest = load_manifest(check=check)
+    except StartRefused as refused:
+        report.findings.append(refused.finding)
+        return
+    except ManifestError as error:
+        remedy = "photo2cartoon models sign, or unset P2C_MANIFEST_KEY" if check else REINSTALL
+        report.wrong(str(error), remedy)
+        return
+    if check:
+        report.add("manifest", "signed by P2C_MANIFEST_KEY")
     for model in manifest.values():
         used = _is_used(model, settings)
         try:
@@ -209,9 +228,9 @@ def _check_models(report: Report) -> None:
         report.add(model.name, f"{model.sha256[:12]} verified{'' if used else ', not used'}")
     generators = [model for model in manifest.values() if model.role == "generator"]
     if not any(_is_used(model, settings) for model in generators):
-        _add_own(report, "P2C_GENERATOR", lambda path: find_generator(manifest, path))
+        _add_own(report, "P2C_GENERATOR", lambda path: find_generator(manifest, path, check))
     if settings.matte_model:
-        _add_own(report, "P2C_MATTE_MODEL", load_model)
+        _add_own(report, "P2C_MATTE_MODEL", lambda path: load_model(path, check))
 
 
 def _is_used(model: Model, settings: Settings) -> bool:

@@ -1,4 +1,4 @@
-"""The commands for model files: `models list`, `verify`, `show`, `pull` and `build-engines`."""
+"""The commands for model files, `models ...`: list, verify, sign, show, pull, build-engines."""
 
 import json
 import textwrap
@@ -9,9 +9,11 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from photo2cartoon.cli.terminal import err, out, read_settings, told_in_one_line
-from photo2cartoon.pipeline.opening import open_pipeline
+from photo2cartoon.cli.terminal import err, out, read_settings, shown, told_in_one_line
+from photo2cartoon.pipeline.opening import find_matte, find_styles, open_pipeline
+from photo2cartoon.runtime.signature import SigningError, sign, signature_check
 from photo2cartoon_models.manifest import (
+    MANIFEST_PATH,
     ManifestError,
     Model,
     PublishedFile,
@@ -64,12 +66,27 @@ def _facts(entry: Model | PublishedFile) -> dict[str, object]:
 
 @commands.command()
 def verify() -> None:
-    """Check every file that comes along against the manifest.
+    """Check every file that comes along, or that the settings name, against its entry.
 
-    Exit code: 0 all are as stated, 1 one differs.
+    With P2C_MANIFEST_KEY, the signatures of the manifest and of your own entries are checked first.
+
+    Exit code: 0 all are as stated, 1 one differs, 2 a setting does not fit.
     """
+    settings = read_settings()
+    with told_in_one_line():
+        check = signature_check(settings.manifest_key)
+    try:
+        manifest = load_manifest(check=check)
+        own = find_styles(manifest, (settings.generator, *settings.styles), check)
+        models = {model.path: model for model in (*manifest.values(), *own)}
+        matte = find_matte(settings, manifest, check)
+    except ManifestError as error:
+        err.print(str(error), markup=False)
+        raise typer.Exit(1) from error
+    if check:
+        out.print("signatures: ok", markup=False)
     failed = False
-    for model in load_manifest().values():
+    for model in (models | {matte.path: matte}).values():
         try:
             model.read_verified()
             out.print(f"{model.name}: ok", markup=False)
@@ -78,6 +95,30 @@ def verify() -> None:
             err.print(str(error), markup=False)
     if failed:
         raise typer.Exit(1)
+
+
+@commands.command("sign")
+def sign_file(
+    manifest: Annotated[
+        Path | None,
+        typer.Argument(help="A manifest, or NAME.json of a model of yours. [what comes along]"),
+    ] = None,
+    *,
+    key: Annotated[
+        Path, typer.Option(metavar="FILE", help="Ed25519 private key, PEM, without a password.")
+    ],
+) -> None:
+    """Sign a manifest: its signature is written beside it, as MANIFEST.sig.
+
+    Exit code: 0 signed, 2 a file or the key is not what it has to be, or cryptography is missing.
+    """
+    try:
+        with told_in_one_line():
+            place, public = sign(manifest or MANIFEST_PATH, key)
+    except SigningError as error:
+        err.print(str(error), markup=False)
+        raise typer.Exit(2) from error
+    out.print(f"{shown(place)}\nP2C_MANIFEST_KEY={public}", markup=False)
 
 
 @commands.command()

@@ -170,7 +170,7 @@ def draw_aligned(
     options, ticket = pipeline.styles.settle(Options(colours=colours)), Ticket()
     try:
         image, (cut,) = pipeline.find(photo, options, ticket)
-        drawing = pipeline.styles.drawer(options).draw(image, cut, ticket, colours)
+        (drawing,) = pipeline.draw_faces(image, [cut], options, ticket)
     except Problem:
         return None
     seen = composite(cut.crop.pixels, drawing.matte)

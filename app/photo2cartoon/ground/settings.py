@@ -152,6 +152,9 @@ class Settings(BaseSettings):
     insightface_pack: Path | None = Field(
         None, description="Folder of InsightFace's model files, for that detector."
     )
+    manifest_key: str | None = Field(
+        None, description="Ed25519 public key, base64 or a PEM file: models must be signed by it."
+    )
     start_timeout_s: float = Field(
         600,
         ge=0,
@@ -204,6 +207,10 @@ class Settings(BaseSettings):
             raise ValueError("P2C_API_KEYS must give each key a name of its own")
         if self.detector == "insightface" and self.insightface_pack is None:
             raise ValueError("P2C_DETECTOR=insightface needs P2C_INSIGHTFACE_PACK, a folder")
+        if self.detector == "insightface" and self.manifest_key:
+            raise ValueError(
+                "P2C_MANIFEST_KEY excludes P2C_DETECTOR=insightface: no pack is signed"
+            )
         return self
 
     @model_validator(mode="before")

@@ -22,7 +22,7 @@ from photo2cartoon.ground.errors import (
     UndecodableImage,
     UnsupportedFormat,
 )
-from photo2cartoon.pipeline.headers import check_header
+from photo2cartoon.pipeline.headers import bears_repetition, check_header
 from photo2cartoon.pipeline.reading.endings import MOST_MISSING, SEEN, complete
 from photo2cartoon.pipeline.reading.png import strip_png
 from photo2cartoon.pipeline.reading.srgb import to_rgb
@@ -114,7 +114,8 @@ def decode_photo(data: bytes, max_pixels: int, min_long_side: int | None = None)
             stays at least this, px; None decodes it in full.
 
     A file that lacks a few bytes at its end is decoded as the whole one: JPEG, PNG, WebP and BMP,
-    as long as nearly all of the picture is there (`reading.endings`).
+    as long as nearly all of the picture is there (`reading.endings`). Of JPEGs that takes three
+    more decodings, so it is done only for those with few scans for their size.
 
     Raises:
         UnsupportedFormat: the file is none of `FORMATS`, or a TIFF of a kind that is not read.
@@ -134,10 +135,7 @@ def decode_photo(data: bytes, max_pixels: int, min_long_side: int | None = None)
     try:
         return decode(data)
     except UndecodableImage:
-        try:
-            endings = complete(data, format_name)
-        except Exception as error:  # what a damaged header promises makes no sense
-            raise UndecodableImage from error
+        endings = _complete(data, format_name)
         if not endings:
             raise
     if format_name != "JPEG":
@@ -203,6 +201,20 @@ def _open(data: bytes, format_name: str, max_pixels: int) -> Image.Image:
                 "nclx_profile"
             ]
     return image
+
+
+def _complete(data: bytes, format_name: str) -> tuple[bytes, ...]:
+    """Complete a file as `complete` does, unless decoding it several times would take too long.
+
+    Raises:
+        UndecodableImage: what its header promises makes no sense.
+    """
+    try:
+        if format_name == "JPEG" and not bears_repetition(data):
+            return ()
+        return complete(data, format_name)
+    except Exception as error:
+        raise UndecodableImage from error
 
 
 def _missing_share(photo: DecodedPhoto, other: DecodedPhoto) -> float:

@@ -18,15 +18,19 @@ from photo2cartoon.pipeline.reading.png import png_sizes
 from photo2cartoon.pipeline.reading.tiff import HEIGHT, TILE_HEIGHT, TILE_WIDTH, WIDTH, read_tags
 
 MAX_SCANS: Final = 500  # a progressive JPEG has about ten; each may cost as much as the whole photo
-MAX_SCANNED: Final = 2_500_000_000  # pixels of all scans: 50 of 50 MP, about half a second if empty
+# Pixels of all scans: 20 of 50 MP. An empty one that refines looks at every coefficient (48 ms).
+MAX_SCANNED: Final = 1_000_000_000
 FILL: Final = b"\xff" * 65_536  # decoders pass over such bytes slowly, one by one
 MAX_SEGMENTS: Final = 1_000  # before the first scan; 20 MB of the largest segments are 306
 # A file of a photo has at least a byte for so many pixels: 50 MP take 5 kB. One that has fewer is a
 # single colour, and made to have a decoder take memory and time for nothing.
 PIXELS_PER_BYTE: Final = 10_000
 MAX_JUNK: Final = 65_536  # bytes before the first scan that belong to no segment
-MARKER: Final = re.compile(rb"\xff+([\x01-\xfe])")
+# One byte FF: with `\xff+` a search would take the square of the length of a run of them.
+MARKER: Final = re.compile(rb"\xff([\x01-\xfe])")
+SEGMENT: Final = re.compile(rb"\xff([\x01-\xcf\xd9-\xfe])")  # no restart: those stand in scans
 SCAN: Final = b"\xda"
+END: Final = b"\xd9"
 SEQUENTIAL: Final = (b"\xc0", b"\xc1")  # frames that need one scan; others come in several
 FRAMES: Final = (*SEQUENTIAL, b"\xc2", b"\xc9", b"\xca")
 FRAME_HEAD: Final = 9  # bytes: marker, length, depth, height, width, number of channels
@@ -147,19 +151,51 @@ def _read_frame(frame: bytes, first_scan: bytes) -> JpegFrame | None:
 
 
 def _check_jpeg(data: bytes) -> None:
-    """Count the scans of the whole file, unless the first has all channels: it is the only one.
-
-    In compressed data the byte FF never stands before DA, so counting the pair finds every scan;
-    it stands by chance in other data, such as a profile, about once in 65,536 bytes.
-    """
     frame = jpeg_frame(data)
     if FILL in data:
         raise UndecodableImage("The JPEG has more fill bytes than this service reads.")
-    if frame is None or frame.in_one_scan:
-        return
-    most = min(MAX_SCANS, MAX_SCANNED // max(1, math.prod(frame.size)))
-    if data.count(b"\xff" + SCAN) > most:
+    if frame and not frame.in_one_scan and _count_scans(data, _most_scans(frame)) is None:
         raise UndecodableImage("The JPEG has more scans than this service decodes.")
+
+
+def bears_repetition(data: bytes) -> bool:
+    """Whether a JPEG may be decoded several times: its scans take half of what they may at most.
+
+    Raises:
+        UndecodableImage: as `check_header`.
+    """
+    frame = jpeg_frame(data)
+    if frame is None or frame.in_one_scan:
+        return True
+    return _count_scans(data, _most_scans(frame) // 2) is not None
+
+
+def _most_scans(frame: JpegFrame) -> int:
+    return min(MAX_SCANS, MAX_SCANNED // max(1, math.prod(frame.size)))
+
+
+def _count_scans(data: bytes, most: int) -> int | None:
+    """Return how many scans a JPEG has; None if it has more than `most`, or too many segments.
+
+    In compressed data the byte FF never stands before DA, so the pairs in the file are the scans,
+    and those that stand elsewhere by chance: one in 65,536 bytes of a profile, and all of a preview
+    or a second picture. Only if there are too many of them, the segments are walked over.
+    """
+    pairs = data.count(b"\xff" + SCAN)
+    if pairs <= most:
+        return pairs
+    position, scans = 2, 0
+    for _ in range(MAX_SEGMENTS + 2 * most):
+        found = SEGMENT.search(data, position)
+        if found is None or found[1] == END:
+            return scans
+        scans += found[1] == SCAN
+        if scans > most:
+            return None
+        end = found.end()
+        length = 0 if found[1] in WITHOUT_LENGTH else int.from_bytes(data[end : end + 2], "big")
+        position = end + length
+    return None
 
 
 def _gif_sizes(data: bytes) -> Iterable[tuple[int, int]]:

@@ -22,7 +22,9 @@ from photo2cartoon.runtime.binding import BoundNetwork, DeviceLost
 from photo2cartoon.runtime.checks import Finding, StartRefused
 from photo2cartoon.runtime.device import CPU, Device
 from photo2cartoon.runtime.network import Network, OnnxNetwork, open_network
+from photo2cartoon.runtime.signature import signature_check
 from photo2cartoon_models.manifest import (
+    Check,
     ManifestError,
     Model,
     find_generator,
@@ -40,7 +42,7 @@ def open_pipeline(settings: Settings) -> Pipeline:
     """Load, verify and warm up the models.
 
     Raises:
-        ManifestError: a model is missing, changed, or does not work.
+        ManifestError: a model is missing, changed, not signed where it has to be, or does not work.
         StartRefused: what the settings ask for does not run here.
     """
     cv2.setNumThreads(1)  # requests run side by side; OpenCV's own threads would compete
@@ -62,10 +64,13 @@ def open_on(device: Device, settings: Settings) -> Pipeline:
     Raises:
         ManifestError, StartRefused: as `open_pipeline`.
     """
-    manifest = load_manifest()
+    check = signature_check(settings.manifest_key)
+    manifest = load_manifest(check=check)
+    matte = find_matte(settings, manifest, check)
+    models = find_styles(manifest, (settings.generator, *settings.styles), check)
     pipeline = Pipeline(
         open_detector(settings, manifest, device),
-        open_styles(settings, manifest, device),
+        open_styles(settings, matte, models, device),
         max_pixels=settings.max_pixels,
         min_face_px=settings.min_face_px,
         device=device,
@@ -111,13 +116,14 @@ def without_fixed_shapes(device: Device) -> Device:
     return replace(device, provider="cuda", cuda_graphs=False) if device.on_gpu else device
 
 
-def open_styles(settings: Settings, manifest: dict[str, Model], device: Device) -> Styles:
+def open_styles(
+    settings: Settings, matte: Model, generators: Iterable[Model], device: Device
+) -> Styles:
     """Load the styles: in stages on a CPU, as one graph on a GPU if the networks can be joined.
 
     Raises:
         ManifestError, StartRefused: as `open_pipeline`.
     """
-    matte = load_model(settings.matte_model) if settings.matte_model else manifest["selfie"]
     largest = settings.max_batch or (GPU_BATCH if device.on_gpu else 1)
 
     any_size = without_fixed_shapes(device)
@@ -142,19 +148,30 @@ def open_styles(settings: Settings, manifest: dict[str, Model], device: Device) 
         where = any_size if generator.takes_any_size else device
         return StagedDrawer(matte_network(), shared(open_network(generator, where, largest)))
 
-    models = find_styles(manifest, (settings.generator, *settings.styles))
-    return Styles({model.name: open_drawer(model) for model in models})
+    return Styles({model.name: open_drawer(model) for model in generators})
 
 
-def find_styles(manifest: dict[str, Model], asked: Iterable[Path]) -> list[Model]:
+def find_matte(settings: Settings, manifest: dict[str, Model], check: Check | None = None) -> Model:
+    """Return the entry of the matte network: the operator's, or the one that comes along.
+
+    Raises:
+        ManifestError: the operator's entry is malformed, or is not signed and `check` refuses it.
+    """
+    own = settings.matte_model
+    return load_model(own, check) if own else manifest["selfie"]
+
+
+def find_styles(
+    manifest: dict[str, Model], asked: Iterable[Path], check: Check | None = None
+) -> list[Model]:
     """Return the entries of generators, each once: names of the manifest, files, or folders.
 
     A folder stands for the ONNX files in it, by name. A name of the manifest wins over a folder
     that is called the same, which needs its whole path.
 
     Raises:
-        ManifestError: one of them is not a generator, a folder has none, or two files have the
-            same name.
+        ManifestError: one of them is not a generator, a folder has none, two files have the same
+            name, or one is not signed and `check` refuses it.
     """
     models: dict[str, Model] = {}
     for name in asked:
@@ -162,7 +179,7 @@ def find_styles(manifest: dict[str, Model], asked: Iterable[Path]) -> list[Model
         files = sorted(name.glob("*.onnx")) if is_folder else [name]
         if not files:
             raise ManifestError(f"{name}: a folder without an ONNX file")
-        for model in (find_generator(manifest, file) for file in files):
+        for model in (find_generator(manifest, file, check) for file in files):
             if models.setdefault(model.name, model).sha256 != model.sha256:
                 raise ManifestError(f"two styles are called {model.name}: {name} is the second")
     return list(models.values())

@@ -142,13 +142,33 @@ class Pipeline:
             return [drawer.draw_whole(image, ticket)]
         image, cuts = self.find(photo, options, ticket)
         ticket.facts["style"] = drawer.model.name
+        drawings = self.draw_faces(image, cuts, options, ticket)
+        with ticket.stage(Stage.COMPOSE):
+            if ticket.report:
+                note_drawn(ticket.report, image, cuts, drawings)
+            return finish(image, cuts, drawings, options)
+
+    def draw_faces(
+        self, image: Image, cuts: list[Cut], options: Options, ticket: Ticket
+    ) -> list[Drawing]:
+        """Draw the faces that `find` cut out, and look at what came out: the way of every picture.
+
+        Args:
+            image: the photo, `(H, W, 3)` uint8 RGB.
+            cuts: its chosen faces.
+            options: the style and its colours, settled.
+            ticket: the request's.
+
+        Raises:
+            NoFaceFound: nothing would be seen of any of them.
+            UnusableOutput: a drawing is none.
+        """
+        drawer = self.styles.drawer(options)
         drawings = [draw_face(drawer, image, cut, ticket, options.colours) for cut in cuts]
         with ticket.stage(Stage.COMPOSE):
             if all(map(is_blank, drawings)):
                 raise NoFaceFound(NOBODY_SHOWN)
-            if ticket.report:
-                note_drawn(ticket.report, image, cuts, drawings)
-            return finish(image, cuts, drawings, options)
+        return drawings
 
     def prepare(
         self, photo: bytes, options: Options, ticket: Ticket, size: int | None = None

@@ -1,5 +1,8 @@
 """The whole state of a run in one file, written whole or not at all, read without running it.
 
+It is read as every weights file is, in a process of its own with limits (`readers.apart`): a run is
+resumed from a file that may have come from somewhere else.
+
 Networks stand at the top by name, as in minivision's files, so that `photo2cartoon convert` takes
 `genA2B` from it as from any other. What only training needs stands under `training`.
 """
@@ -13,12 +16,15 @@ import numpy as np
 import torch
 
 from photo2cartoon_models.files import write_whole
+from photo2cartoon_models.readers import apart
+from photo2cartoon_models.readers.weights_error import WeightsError
 from photo2cartoon_models.training.config import Config, ConfigError, parse_config
 from photo2cartoon_models.training.recipe import Recipe
 
 TRAINING = "training"
 FORMAT = 1
 LAST = "last.pt"
+DEEPEST = 16  # dictionaries and lists within each other; ours are 6
 
 
 class ResumeError(Exception):
@@ -50,22 +56,72 @@ def save_checkpoint(folder: Path, recipe: Recipe, config: Config, step: int, kee
 
 
 def read_run(path: Path) -> dict[str, Any]:
-    """Read all of a checkpoint; nothing in it is run.
+    """Read all of a checkpoint, in a process of its own; nothing in it is run.
 
     Raises:
-        ResumeError: the file is not one of our checkpoints.
+        ResumeError: the file is not one of our checkpoints, or reading it took more memory or time
+            than it may, or crashed.
     """
+    try:
+        facts, arrays = apart.call(_read_apart, path)
+    except WeightsError as error:
+        raise ResumeError(f"{path}: {error}") from error
+    state: dict[str, Any] = _unpack(facts["state"], arrays)
+    return state
+
+
+def _read_apart(path: Path) -> tuple[dict[str, Any], apart.Arrays]:
+    """Be the other process: read, and return the state as plain facts and arrays."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise ResumeError(f"{path}: cannot be read: {error.strerror}") from error
+        raise WeightsError(f"cannot be read: {error.strerror}") from error
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        raise ResumeError(f"{path}: not a checkpoint: {type(error).__name__}") from error
+        raise WeightsError(f"not a checkpoint: {type(error).__name__}") from error
     if not isinstance(state, dict) or not isinstance(state.get(TRAINING), dict):
-        raise ResumeError(f"{path}: weights, not a run; start from weights with --load")
+        raise WeightsError("weights, not a run; start from weights with --load")
     if state[TRAINING].get("format") != FORMAT:
-        raise ResumeError(f"{path}: of another version of this program")
-    return state
+        raise WeightsError("of another version of this program")
+    arrays: apart.Arrays = {}
+    return {"state": _pack(state, arrays)}, arrays
+
+
+def _pack(value: Any, arrays: apart.Arrays, depth: int = 0) -> Any:
+    """Return `value` as JSON can hold it; its tensors go to `arrays`, as numpy knows them.
+
+    Raises:
+        WeightsError: it holds something that no checkpoint of ours does.
+    """
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if depth == DEEPEST:
+        raise WeightsError("not a checkpoint: too deep")
+    if isinstance(value, dict):
+        parts = [[_pack(part, arrays, depth + 1) for part in item] for item in value.items()]
+        return {"dict": parts}
+    if isinstance(value, list | tuple):
+        kind = "list" if isinstance(value, list) else "tuple"
+        return {kind: [_pack(part, arrays, depth + 1) for part in value]}
+    if not isinstance(value, torch.Tensor):
+        raise WeightsError(f"not a checkpoint: it holds a {type(value).__name__}")
+    name, brain = str(len(arrays)), value.dtype == torch.bfloat16  # which numpy does not know
+    plain = value.detach()
+    arrays[name] = (plain.view(torch.int16) if brain else plain).numpy()
+    return {"bfloat16" if brain else "tensor": name}
+
+
+def _unpack(packed: Any, arrays: apart.Arrays) -> Any:
+    """Return what `_pack` was given."""
+    if not isinstance(packed, dict):
+        return packed
+    ((kind, content),) = packed.items()
+    if kind in ("tensor", "bfloat16"):
+        tensor = torch.from_numpy(arrays[content])
+        return tensor.view(torch.bfloat16) if kind == "bfloat16" else tensor
+    if kind == "dict":
+        return {_unpack(key, arrays): _unpack(value, arrays) for key, value in content}
+    parts = [_unpack(part, arrays) for part in content]
+    return parts if kind == "list" else tuple(parts)
 
 
 def config_of(state: dict[str, Any]) -> Config:

@@ -26,6 +26,7 @@ from photo2cartoon.cli.main import commands
 from photo2cartoon.ground.options import Options
 from photo2cartoon.pipeline.pipeline import Pipeline
 from photo2cartoon_models.files import find_photos
+from tests.app.pipeline.pictures import dots
 from tests.places import ROOT
 
 
@@ -62,6 +63,17 @@ def test_every_photo_has_one_outcome(pipeline: Pipeline, folder: Path, tmp_path:
     for path in files:
         with Image.open(path) as image:
             assert image.size == (256, 256)
+
+
+def test_a_drawing_in_which_nothing_is_seen_is_a_failure_of_its_own(
+    pipeline: Pipeline, tmp_path: Path, photo: bytes
+) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    (source / "dots.png").write_bytes(dots(photo))
+    (outcome,) = bulk(pipeline, source, tmp_path / "out")
+    assert (outcome.status, outcome.code) == ("failed", "no_face")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_name_that_is_no_utf8_is_escaped_in_the_report(

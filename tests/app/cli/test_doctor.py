@@ -110,7 +110,7 @@ def test_a_model_that_changed_and_one_that_is_missing(
     manifest = load_manifest()
     manifest["selfie"] = replace(manifest["selfie"], sha256="0" * 64)
     manifest[LITE] = replace(manifest[LITE], path=tmp_path / "gone.onnx")
-    monkeypatch.setattr(doctor, "load_manifest", lambda: manifest)
+    monkeypatch.setattr(doctor, "load_manifest", lambda **_: manifest)
     report = examine()
     what = [finding.what for finding in report.findings]
     assert "selfie.onnx is not the file of the manifest" in what[0]

@@ -13,6 +13,7 @@ from photo2cartoon.cli.main import commands
 from photo2cartoon.ground.errors import UnsupportedFormat
 from photo2cartoon.ground.options import Options
 from photo2cartoon.pipeline.pipeline import Pipeline
+from tests.app.pipeline.pictures import dots
 from tests.places import PHOTO
 
 
@@ -44,6 +45,15 @@ def test_the_file_is_what_http_would_answer(
     assert [(tmp_path / "x.webp").read_bytes()] == pipeline.cartoonize(
         photo, Options(format="webp")
     )
+
+
+def test_a_drawing_in_which_nothing_is_seen_is_not_written(tmp_path: Path, photo: bytes) -> None:
+    blank = tmp_path / "dots.png"
+    blank.write_bytes(dots(photo))
+    code, output = run(PHOTO, blank, "-o", tmp_path / "out")
+    assert code == 1
+    assert f"{blank}: A face was found, but nobody around it stands out" in output
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["astronaut-cartoon.png"]
 
 
 def test_many_photos_into_a_folder(tmp_path: Path, photo: bytes) -> None:

@@ -58,7 +58,7 @@ def test_verify(monkeypatch: pytest.MonkeyPatch) -> None:
     result = RUN.invoke(cli.commands, ["models", "verify"])
     assert (result.exit_code, result.stdout.count(": ok")) == (0, len(load_manifest()))
     wrong = {name: replace(model, sha256="0" * 64) for name, model in load_manifest().items()}
-    monkeypatch.setattr("photo2cartoon.cli.models.load_manifest", lambda: wrong)
+    monkeypatch.setattr("photo2cartoon.cli.models.load_manifest", lambda **_: wrong)
     result = RUN.invoke(cli.commands, ["models", "verify"])
     assert result.exit_code == 1
     assert "is not the file of the manifest" in result.stderr

@@ -1,5 +1,6 @@
 """Pictures whose every pixel is known, and a header that promises too many."""
 
+import io
 import struct
 import zlib
 
@@ -36,3 +37,10 @@ def png_header(width: int, height: int) -> bytes:
     return (
         b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
     )
+
+
+def dots(photo: bytes) -> bytes:
+    """A photo in black and white dots, PNG: its face is found, and no person around it."""
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(photo)).convert("1").save(buffer, "PNG")
+    return buffer.getvalue()

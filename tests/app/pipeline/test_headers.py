@@ -1,5 +1,6 @@
 """Files that ask for more than they are worth are refused before a decoder sees them."""
 
+import contextlib
 import io
 import struct
 from typing import Any
@@ -158,6 +159,59 @@ def test_scans_are_counted_against_the_pixels(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(headers, "MAX_SCANNED", 19 * 64)
     with pytest.raises(UndecodableImage, match="scans"):
         check_header(data, "JPEG", MAX_PIXELS)
+
+
+def test_only_the_scans_of_the_picture_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not what stands in a profile or a preview by chance, nor in a second picture behind it."""
+    monkeypatch.setattr(headers, "MAX_SCANNED", 20 * 64)
+    data = _with_scans(20)
+    preview = _segment(0xE1, b"Exif" + b"\xff\xda" * 30)
+    for file in (data, data[:2] + preview + data[2:], data + data):
+        assert check_header(file, "JPEG", MAX_PIXELS) == 64
+        assert decode_photo(file, MAX_PIXELS).size == (8, 8)
+    hidden = _with_scans(21)
+    for file in (hidden, hidden[:2] + preview + hidden[2:]):
+        with pytest.raises(UndecodableImage, match="scans"):
+            check_header(file, "JPEG", MAX_PIXELS)
+    # Restart markers and fill bytes before a scan do not hide it.
+    for before in (b"\xff", b"\xff\xd0", b"\xff\x01", _segment(0xFE, b"a comment")):
+        place = data.rindex(b"\xff\xda")
+        scan = data[place:-2]
+        with pytest.raises(UndecodableImage, match="scans"):
+            check_header(data[:-2] + before + scan + data[-2:], "JPEG", MAX_PIXELS)
+
+
+def test_segments_between_scans_have_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(headers, "MAX_SCANNED", 20 * 64)
+    data = _with_scans(20)
+    preview = _segment(0xE1, b"\xff\xda")  # more pairs than scans: they are walked over
+    many = _segment(0xFE, b"") * (MAX_SEGMENTS + 100)
+    with pytest.raises(UndecodableImage, match="scans"):
+        check_header(data[:2] + preview + data[2:-2] + many + data[-2:], "JPEG", MAX_PIXELS)
+
+
+def test_a_cut_file_of_many_scans_is_not_decoded_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Completing a JPEG takes three more decodings."""
+    decoded = []
+    load = decode._decode
+    monkeypatch.setattr(decode, "_decode", lambda *given: decoded.append(1) or load(*given))
+    monkeypatch.setattr(headers, "MAX_SCANNED", 20 * 64)
+    for scans, times in ((10, 4), (11, 1)):
+        decoded.clear()
+        with contextlib.suppress(UndecodableImage):
+            decode_photo(_with_scans(scans)[:-3], MAX_PIXELS)
+        assert len(decoded) == times
+
+
+def test_runs_of_fill_bytes_take_no_more_time_than_others() -> None:
+    """They took the square of their length: three quarters of a minute for 64 KB, of the loop."""
+    run = b"\xff" * 65_535 + b"\0"
+    with pytest.raises(UndecodableImage, match="this service"):
+        check_header(b"\xff\xd8" + run * 300, "JPEG", MAX_PIXELS)
+    data = _with_scans(20)
+    place = data.index(b"\xff\xda")
+    file = data[:place] + b"\xff\xda" + data[place + 2 : -2] + run * 300 + data[-2:]
+    assert check_header(file, "JPEG", MAX_PIXELS) == 64
 
 
 def test_fill_bytes_are_refused_wherever_they_stand() -> None:

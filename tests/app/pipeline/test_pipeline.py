@@ -17,6 +17,7 @@ from photo2cartoon.pipeline.decode import decode_image
 from photo2cartoon.pipeline.opening import open_pipeline
 from photo2cartoon.pipeline.pipeline import Pipeline
 from photo2cartoon_models.preprocess import composite, to_image
+from tests.app.pipeline.pictures import dots
 
 
 def test_a_photo_becomes_a_cartoon_on_white(pipeline: Pipeline, photo: bytes) -> None:
@@ -112,9 +113,6 @@ def test_a_face_in_the_corner_is_served(pipeline: Pipeline, photo: bytes) -> Non
 
 @pytest.mark.parametrize("style", ["comic", "photo2cartoon-lite"])
 def test_a_photo_of_which_nothing_would_be_seen_is_refused(photo: bytes, style: str) -> None:
-    """A face is found in black and white dots, and no person around it."""
-    dots = io.BytesIO()
-    Image.open(io.BytesIO(photo)).convert("1").save(dots, "PNG")
     both = open_pipeline(Settings(threads=1))
     with pytest.raises(NoFaceFound, match="nobody around it"):
-        both.cartoonize(dots.getvalue(), Options(style=style))
+        both.cartoonize(dots(photo), Options(style=style))

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -68,24 +67,9 @@ def test_harm_ends_the_reader_alone(work: apart.Work, limits: dict[str, int], sa
         apart.call(work, Path("none"), **limits)
 
 
-def bomb(path: Path) -> Path:
-    """A torch file of 3 MB whose one tensor is 640 MiB of zeros."""
-    torch.save({"genA2B": {"stem.0.weight": torch.zeros(16)}}, path)
-    with zipfile.ZipFile(path) as small:
-        members = {info.filename: small.read(info) for info in small.infolist()}
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as large:
-        for name, content in members.items():
-            with large.open(name, "w", force_zip64=True) as member:
-                member.write(content)
-                if "/data/" in name:
-                    for _ in range(10):
-                        member.write(bytes(2**26))
-    return path
-
-
 def test_a_bomb_is_refused_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(apart, "MEMORY_BYTES", 2**28)
-    path = bomb(tmp_path / "bomb.pt")
+    path = files.bomb(tmp_path / "bomb.pt")
     done = CliRunner().invoke(commands, ["convert", str(path), str(tmp_path / "out.onnx")])
     assert done.exit_code == 2
     (line,) = done.stderr.splitlines()

@@ -14,10 +14,12 @@ import pytest
 import torch
 import yaml
 
+from photo2cartoon_models.readers import apart
 from photo2cartoon_models.train import main
 from photo2cartoon_models.training.checkpoint import ResumeError, read_run
 from tests.places import ROOT
 from tests.train import toy
+from tests.train.files import bomb
 from tests.train.toy import configured, into
 
 
@@ -171,6 +173,53 @@ def test_a_checkpoint_runs_no_code(tmp_path: Path) -> None:
     with pytest.raises(ResumeError, match="not a checkpoint"):
         read_run(path)
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
+    tensors = {
+        "scalar": torch.tensor(2.5),
+        "none": torch.zeros(0, 3),
+        "bytes": torch.arange(5, dtype=torch.uint8),
+        "flags": torch.tensor([True, False]),
+        "half": torch.randn(3).half(),
+        "brain": torch.randn(2, 3).bfloat16(),
+        "double": torch.randn(2, dtype=torch.float64),
+    }
+    optimiser = {"state": {0: tensors}, "param_groups": [{"betas": (0.5, 0.999), "x": None}]}
+    run = {"format": 1, "step": 3, "optimisers": {"g": optimiser}, "python": [3, [2**32 - 1]]}
+    state = {"genA2B": {"w": torch.randn(2, 2, requires_grad=True)}, "training": run}
+    path = tmp_path / "x.pt"
+    torch.save(state, path)
+    read = read_run(path)
+    expected, found = flat(state), flat(read)
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        if isinstance(value, torch.Tensor):
+            assert found[name].dtype == value.dtype, name
+            assert torch.equal(found[name], value), name
+        else:
+            assert found[name] == value, name
+    groups = read["training"]["optimisers"]["g"]
+    assert groups["param_groups"][0]["betas"] == (0.5, 0.999)
+    assert list(groups["state"]) == [0]
+
+
+def test_what_harms_its_reader_is_no_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read in a process of its own, which has limits: a file of 3 MB that unpacks to 640 MiB."""
+    monkeypatch.setattr(apart, "MEMORY_BYTES", 2**28)
+    with pytest.raises(ResumeError, match=r"bomb\.pt: (not a checkpoint|refused)"):
+        read_run(bomb(tmp_path / "bomb.pt"))
+    path, inner = tmp_path / "deep.pt", []
+    state = {"training": {"format": 1, "deep": inner}}
+    inner.append(inner)  # without end
+    torch.save(state, path)
+    with pytest.raises(ResumeError, match="not a checkpoint: too deep"):
+        read_run(path)
+    torch.save({"training": {"format": 1, "other": 1j}}, path)
+    with pytest.raises(ResumeError, match="not a checkpoint: it holds a complex"):
+        read_run(path)
 
 
 def test_weights_alone_are_no_run(tmp_path: Path) -> None:
