@@ -17,7 +17,13 @@ from photo2cartoon.pipeline.close_up import frame_close_up
 from photo2cartoon.pipeline.decode import DecodedPhoto, decode_photo
 from photo2cartoon.pipeline.drawer import Cut, Drawer, Drawing
 from photo2cartoon.pipeline.encode import encode_image
-from photo2cartoon.pipeline.examine import is_blank, note_drawn, note_faces, note_whole
+from photo2cartoon.pipeline.examine import (
+    is_blank,
+    note_drawn,
+    note_faces,
+    note_frames,
+    note_whole,
+)
 from photo2cartoon.pipeline.faces.detector import Face, FaceDetector, select_faces
 from photo2cartoon.pipeline.scene import lay_back
 from photo2cartoon.pipeline.styles import Styles, head_size, portrait_size
@@ -138,6 +144,8 @@ class Pipeline:
         if options.compose == "whole":
             image = self.find_whole(photo, ticket)
             ticket.facts["style"] = drawer.model.name
+            if ticket.report:
+                note_frames(ticket.report, image)
             return [drawer.draw_whole(image, ticket)]
         image, cuts = self.find(photo, options, ticket)
         ticket.facts["style"] = drawer.model.name
@@ -147,6 +155,7 @@ class Pipeline:
                 raise NoFaceFound(NOBODY_SHOWN)
             if ticket.report:
                 note_drawn(ticket.report, image, cuts, drawings)
+                note_frames(ticket.report, image, [] if options.compose == "scene" else cuts)
             return finish(image, cuts, drawings, options)
 
     def prepare(
