@@ -3,13 +3,14 @@
 import json
 import textwrap
 import time
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from photo2cartoon.cli.terminal import err, out, read_settings, told_in_one_line
+from photo2cartoon.cli.terminal import err, out, read_settings, shown, told_in_one_line
 from photo2cartoon.pipeline.opening import open_pipeline
 from photo2cartoon_models.manifest import (
     ManifestError,
@@ -102,7 +103,9 @@ def _contract(tensor: TensorContract) -> str:
 def _find_entry(name: str) -> Model | PublishedFile:
     entries: dict[str, Model | PublishedFile] = {**load_manifest(), **load_published()}
     if name not in entries:
-        raise typer.BadParameter(f"one of {', '.join(entries)}", param_hint="NAME")
+        meant = get_close_matches(name, entries, 1)
+        hint = f"did you mean {meant[0]}?" if meant else f"there are: {', '.join(entries)}"
+        raise typer.BadParameter(f"no model is called {shown(name)}; {hint}", param_hint="NAME")
     return entries[name]
 
 
