@@ -36,8 +36,9 @@ Photo = str | PathLike[str] | Bytes | BinaryIO | NDArray[np.uint8] | Image.Image
 def cartoonize(photo: Photo, **options: Any) -> NDArray[np.uint8]:
     """Draw the largest face of a photo, or what `options` say. Any thread may call this.
 
-    The first call loads the models, as the environment's `P2C_*` settings say, and they stay loaded
-    as long as the process lives. A predictor of your own takes other weights, and can be dropped.
+    The first call loads the models, as the settings say (`P2C_*` variables of the environment, or
+    the configuration file), and they stay loaded as long as the process lives. A predictor of your
+    own takes other weights, and can be dropped.
 
     Args:
         photo: as for `Photo2CartoonPredictor.run`.
@@ -74,7 +75,10 @@ class Photo2CartoonPredictor:
     def __init__(
         self, output_path: str | Path | None = "output", weight_path: str | Path | None = None
     ) -> None:
-        """Load the models. Everything else is read from the environment's `P2C_*` settings.
+        """Load the models. Everything else is as the settings say.
+
+        A setting is a `P2C_*` variable of the environment or, without one, a line of the
+        configuration file `photo2cartoon.toml` (`ground.config_file`).
 
         Args:
             output_path: folder for `p2c_photo.png` and `p2c_cartoon.png`, made at the first run;
@@ -114,7 +118,7 @@ class Photo2CartoonPredictor:
         return {"output_path": output, "settings": here.model_copy(update=files)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Load the models again, as the settings say that travelled; not as the environment does.
+        """Load the models again, as the settings say that travelled, not those of this process.
 
         Raises:
             ManifestError, StartRefused: as when a predictor is made.

@@ -1,5 +1,6 @@
 """The client in Python: what it sends, what it returns, when it asks again, what it raises."""
 
+import base64
 import io
 import json
 import socket
@@ -18,8 +19,14 @@ from PIL import Image
 
 import photo2cartoon
 from photo2cartoon import AsyncClient, Client, NoFaceFound, Problem, UnsupportedFormat
-from photo2cartoon.client import Cartoon
-from photo2cartoon.ground.errors import InvalidOption, MethodNotAllowed, Overloaded, Unauthorized
+from photo2cartoon.client.exchange import BatchItem, Cartoon
+from photo2cartoon.ground.errors import (
+    InvalidOption,
+    MethodNotAllowed,
+    Overloaded,
+    TooManyPhotos,
+    Unauthorized,
+)
 from photo2cartoon.ground.options import Options
 from photo2cartoon.ground.settings import LITE
 from photo2cartoon.pipeline.pipeline import Pipeline
@@ -29,6 +36,7 @@ from tests.scripted import Answer, ScriptedServer
 from tests.server import Server
 
 BUSY = Overloaded(retry_after_s=3)
+DATA = base64.b64encode(b"PNG").decode()
 
 
 def problem(kind: Problem, **headers: str) -> Answer:
@@ -37,15 +45,16 @@ def problem(kind: Problem, **headers: str) -> Answer:
 
 
 def drawn() -> Answer:
-    image = "data:image/png;base64,UE5H"
+    image = f"data:image/png;base64,{DATA}"
     shown = {"faces": [0], "media_type": "image/png", "width": 8, "height": 9, "image": image}
+    shown["from_photo"] = [[1, 0, 0], [0, 1, 0]]
     document = {"style": "comic", "faces": [{"index": 0}], "pictures": [shown], "etag": "x"}
     return 200, {"Content-Type": "application/json; charset=utf-8"}, json.dumps(document).encode()
 
 
 @pytest.fixture(params=["blocking", "coroutines"])
-def draw(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Draw with one client or the other; the pauses that it takes are not waited for."""
+def call(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Call a method of one client or the other; the pauses that it takes are not waited for."""
     pauses: list[float] = []
 
     async def pause(seconds: float) -> None:
@@ -54,20 +63,46 @@ def draw(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any
     monkeypatch.setattr("photo2cartoon.client.time.sleep", pauses.append)
     monkeypatch.setattr("photo2cartoon.client.anyio.sleep", pause)
 
-    def draw(url: str, photo: Any = b"photo", deadline_s: float = 60, **more: Any) -> Cartoon:
+    def call(
+        method: str, url: str, photo: Any = b"photo", deadline_s: float = 60, **more: Any
+    ) -> Any:
         key = more.pop("api_key", None)
         if request.param == "blocking":
             with Client(url, api_key=key, deadline_s=deadline_s) as one:
-                return one.cartoonize(photo, **more)
+                return getattr(one, method)(photo, **more)
 
-        async def call() -> Cartoon:
+        async def run() -> Any:
             async with AsyncClient(url, api_key=key, deadline_s=deadline_s) as one:
-                return await one.cartoonize(photo, **more)
+                return await getattr(one, method)(photo, **more)
 
-        return anyio.run(call)
+        return anyio.run(run)
 
-    draw.pauses = pauses  # type: ignore[attr-defined]
+    call.pauses = pauses  # type: ignore[attr-defined]
+    return call
+
+
+@pytest.fixture
+def draw(call: Any) -> Any:
+    """Draw one photo."""
+
+    def draw(*given: Any, **more: Any) -> Cartoon:
+        drawn: Cartoon = call("cartoonize", *given, **more)
+        return drawn
+
+    draw.pauses = call.pauses  # type: ignore[attr-defined]
     return draw
+
+
+@pytest.fixture
+def batch(call: Any) -> Any:
+    """Draw several photos."""
+
+    def batch(*given: Any, **more: Any) -> list[BatchItem]:
+        items: list[BatchItem] = call("batch", *given, **more)
+        return items
+
+    batch.pauses = call.pauses  # type: ignore[attr-defined]
+    return batch
 
 
 def test_a_service_draws_what_the_pipeline_draws(
@@ -83,6 +118,8 @@ def test_a_service_draws_what_the_pipeline_draws(
     assert face["drawn"]
     assert face["box"][0] < face["box"][2] < 512
     assert cartoon.facts["photo"] == {"width": 512, "height": 512}
+    (right, _, _), (_, down, _) = cartoon.pictures[0].from_photo
+    assert 1 < right == down < 2
 
 
 def test_all_faces_are_several_pictures(server: Server, draw: Any, photo: bytes) -> None:
@@ -110,6 +147,63 @@ def test_a_refusal_is_the_problem_that_drawing_here_raises(server: Server, draw:
         draw(server.url, PHOTO, stlye="comic")
     with pytest.raises(FileNotFoundError):
         draw(server.url, "nowhere.jpg")
+
+
+def test_each_photo_of_a_batch_has_its_picture_or_its_problem(
+    server: Server, batch: Any, pipeline: Pipeline, photo: bytes
+) -> None:
+    expected = pipeline.cartoonize(photo, Options(style=LITE, format="webp"))
+    given = iter([PHOTO, picture(), io.BytesIO(photo), b"no picture at all"])
+    drawn, nobody, same, text = batch(server.url, given, style=LITE, format="webp", size=None)
+    assert [drawn.picture] == [same.picture] == expected
+    assert (drawn.media_type, drawn.problem) == ("image/webp", None)
+    assert isinstance(nobody.problem, NoFaceFound)
+    assert isinstance(text.problem, UnsupportedFormat)
+    assert (text.picture, text.problem.status) == (b"", 415)
+    assert text.problem.__notes__[0].startswith("request id: ")
+    assert batch(server.url, []) == []
+    with pytest.raises(InvalidOption, match="faces=all needs compose=scene"):
+        batch(server.url, [photo], faces="all")
+    with pytest.raises(TooManyPhotos):
+        batch(server.url, [b"x"] * 17)
+    with pytest.raises(FileNotFoundError):
+        batch(server.url, [photo, "nowhere.jpg"])
+
+
+def items(*statuses: int) -> Answer:
+    """The answer to a batch whose photos have these statuses."""
+    members = [
+        {"index": place, "status": status}
+        | ({"media_type": "image/png", "data": DATA} if status == 200 else {})
+        | ({"problem": BUSY.body("abc")} if status == 503 else {})
+        for place, status in enumerate(statuses)
+    ]
+    body = json.dumps({"items": members}).encode()
+    return 200, {"Content-Type": "application/json"}, body
+
+
+def test_what_finds_no_room_is_sent_again_and_nothing_else(batch: Any) -> None:
+    answers = [items(503, 200, 503), problem(BUSY), items(503, 200), items(200)]
+    with ScriptedServer(answers) as server:
+        drawn = batch(server.url, [b"first", b"second", b"third"], style="comic")
+    assert [one.picture for one in drawn] == [b"PNG"] * 3
+    paths, _, bodies = zip(*server.requests, strict=True)
+    assert set(paths) == {"/cartoonize/batch?style=comic"}
+    names = (b"first", b"second", b"third")
+    sent = [[name for name in names if name in body] for body in bodies]
+    assert sent == [list(names), [b"first", b"third"], [b"first", b"third"], [b"first"]]
+    assert len(batch.pauses) == 3
+    with ScriptedServer([items(200, 503)]) as server:
+        drawn, late = batch(server.url, [b"first", b"second"], deadline_s=0.2)
+    assert drawn.picture == b"PNG"
+    assert isinstance(late.problem, Overloaded)
+
+
+def test_a_batch_is_drawn_by_a_service_with_little_room(photo: bytes) -> None:
+    with Server(P2C_THREADS="1", P2C_MAX_QUEUE="0") as server, Client(server.url) as one:
+        drawn = one.batch([photo] * 3, style=LITE)
+    assert len({item.picture for item in drawn}) == 1
+    assert drawn[0].picture
 
 
 def test_the_styles_are_those_of_the_service(server: Server) -> None:

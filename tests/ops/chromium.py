@@ -47,6 +47,8 @@ class Browser:
                 *("--remote-debugging-pipe", f"--user-data-dir={folder / 'profile'}"),
                 *("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"),
                 *(f"--use-file-for-fake-video-capture={camera}", "--hide-scrollbars"),
+                *("--disable-background-networking", "--disable-component-update"),
+                *("--disable-sync", "--no-first-run"),
             ],
             pass_fds=(our_commands, its_answers),
             stderr=self._log,

@@ -5,8 +5,11 @@ import io
 import re
 import signal
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
+import httpx2
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -102,6 +105,79 @@ def test_a_photo_becomes_a_picture(page: Page) -> None:
     assert (picture.size, picture.getpixel((0, 0))) == ((256, 256), (0, 0, 0, 0))
     assert page.text("#chosen") == "astronaut.jpg, 69 KB."
     assert page.text("#status") == "The picture is drawn."
+
+
+def test_a_portrait_has_a_slider_over_its_part_of_the_photo(page: Page, service: Server) -> None:
+    page.choose("style", "comic")
+    page.choose("background", "transparent")
+    page.upload(PHOTO)
+    page.wait_for(DRAWN)
+    clip = "getComputedStyle(document.querySelector('.photo-layer')).clipPath"
+    assert page.evaluate(clip) == "inset(0px 50% 0px 0px)"  # nothing of it behind the drawing
+    page.evaluate("document.querySelector('.compare input').focus()")
+    page.press("End")
+    assert page.evaluate(clip) == "inset(0px)"
+    canvas = page.evaluate("document.querySelector('canvas.photo-layer').toDataURL()")
+    shown = Image.open(io.BytesIO(base64.b64decode(canvas.split(",")[1]))).convert("RGB")
+    answer = httpx2.post(
+        f"{service.url}/cartoonize?style=comic",
+        content=PHOTO.read_bytes(),
+        headers={"Accept": "application/json", "Content-Type": "image/jpeg"},
+        timeout=120,
+    )
+    rows = np.vstack([answer.json()["pictures"][0]["from_photo"], [0, 0, 1]])
+    back = np.linalg.inv(rows)[:2].ravel().tolist()
+    photo = Image.open(PHOTO)
+    expected = photo.transform(shown.size, Image.Transform.AFFINE, back, Image.Resampling.BILINEAR)
+    white = Image.new("L", photo.size, 255)
+    inside = white.transform(shown.size, Image.Transform.AFFINE, back)
+    apart = np.abs(np.asarray(shown, float) - np.asarray(expected, float))
+    assert apart[np.asarray(inside) == 255].mean() < 4
+
+
+def test_a_photo_that_the_browser_cannot_show_leaves_the_drawing_alone(
+    page: Page, tmp_path: Path
+) -> None:
+    file = tmp_path / "photo.tiff"
+    Image.open(PHOTO).crop((100, 0, 356, 256)).save(file, compression="tiff_deflate")
+    page.upload(file)
+    page.wait_for(DRAWN)
+    assert page.evaluate("document.querySelectorAll('#view .frame > *').length") == 1
+    assert page.shown("#view img")
+
+
+def test_a_key_is_asked_for_where_the_service_wants_one(browser: Browser) -> None:
+    with Server(P2C_API_KEYS=f"me:{sha256(b'secret').hexdigest()}") as service:
+        page = browser.open(service.url)
+        page.wait_for(START)
+        assert not page.shown("#access")
+        page.upload(PHOTO)
+        page.wait_for(WRONG)
+        assert page.text("#problem-title") == "This service wants a key"
+        for wrong in ("secrets", "\N{CYRILLIC SMALL LETTER KA}"):  # which no header can hold
+            page.wait_for("document.activeElement.id === 'key'")
+            page.send("Input.insertText", text=wrong)
+            page.press("Enter")
+            page.wait_for("document.querySelector('#problem').dataset.code === 'key_unknown'")
+            page.wait_for(WRONG)
+            page.evaluate("document.querySelector('#key').value = ''")
+        page.send("Input.insertText", text="secret")
+        page.press("Enter")
+        page.wait_for(DRAWN)
+        assert not page.shown("#access")
+        page.click("#draw")  # the page still has the key
+        page.wait_for("!document.querySelector('#progress').checkVisibility()")
+        assert page.text("#status") == "The picture is drawn."
+        assert not page.shown("#problem")
+        stores = "[localStorage.length, sessionStorage.length, document.cookie, location.search]"
+        assert page.evaluate(stores) == [0, 0, "", ""]
+        page.send("Page.reload")
+        page.wait_for(START)
+        page.upload(PHOTO)
+        page.wait_for(WRONG)
+        assert page.text("#problem-title") == "This service wants a key"
+        assert [line for line in page.console() if FAILED_LOAD not in line] == []
+        page.send("Page.close")
 
 
 def test_a_background_of_any_colour(page: Page) -> None:

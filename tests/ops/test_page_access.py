@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from photo2cartoon.ground.errors import Unauthorized
 from tests.ops.chromium import Browser, Page
 from tests.places import PHOTO
 from tests.server import Server
@@ -55,6 +56,10 @@ def test_every_state_is_accessible_and_fits(
     page.choose("faces", "all")
     page.upload(pictures["two"])
     page.wait_for(DRAWN)
+    assert (complaints(page), overflow(page)) == ([], 0)
+    page.answer_with(Unauthorized().body("request-7"))
+    page.click("#draw")
+    page.wait_for("document.querySelector('#access').checkVisibility()")
     assert (complaints(page), overflow(page)) == ([], 0)
     page.click("#camera")
     page.wait_for("document.querySelector('#video').videoWidth")

@@ -87,11 +87,18 @@ def document_response(
     names = [f"{index}{SUFFIXES[options.file_format]}" for index in range(len(files))]
     media_type = MEDIA_TYPES[options.file_format]
     pictures = []
-    for data, name, faces in zip(files, names, shown, strict=True):
+    for data, name, faces, rows in zip(files, names, shown, report.from_photo, strict=True):
         width, height = picture_size(data)
         where = {"file": name} if kind == ZIP else {"image": data_url(data, media_type)}
         pictures.append(
-            Picture(faces=faces, media_type=media_type, width=width, height=height, **where)
+            Picture(
+                faces=faces,
+                media_type=media_type,
+                width=width,
+                height=height,
+                from_photo=rows,
+                **where,
+            )
         )
     document = Cartoon(
         request_id=request_id,

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from photo2cartoon.ground.options import Options
 
 Point = Annotated[tuple[float, float], Field(description="x, y, px of the upright photo")]
+Row = tuple[float, float, float]
 Base64 = Annotated[str, Field(json_schema_extra={"contentEncoding": "base64"})]
 
 
@@ -71,6 +72,10 @@ class Picture(_Document):
     media_type: str = Field(examples=["image/png"])
     width: int
     height: int
+    from_photo: tuple[Row, Row] = Field(
+        description="rows of an affine map: px of the upright photo to px of the picture",
+        examples=[[[0.5, 0.01, -80.2], [-0.01, 0.5, -31.7]]],
+    )
     image: str | None = Field(None, description="a data: URL; in JSON")
     file: str | None = Field(None, description="its name in the archive; in a ZIP")
 

@@ -3,6 +3,7 @@
 import json
 import textwrap
 import time
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated
 
@@ -143,7 +144,9 @@ def _contract(tensor: TensorContract) -> str:
 def _find_entry(name: str) -> Model | PublishedFile:
     entries: dict[str, Model | PublishedFile] = {**load_manifest(), **load_published()}
     if name not in entries:
-        raise typer.BadParameter(f"one of {', '.join(entries)}", param_hint="NAME")
+        meant = get_close_matches(name, entries, 1)
+        hint = f"did you mean {meant[0]}?" if meant else f"there are: {', '.join(entries)}"
+        raise typer.BadParameter(f"no model is called {shown(name)}; {hint}", param_hint="NAME")
     return entries[name]
 
 

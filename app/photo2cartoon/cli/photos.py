@@ -280,9 +280,10 @@ def _plan_named(
     named: OutputFormat | None = FORMATS_BY_SUFFIX.get(path.suffix.lower())
     folder = path.is_dir() or output.endswith(os.sep)
     if path.suffix[1:2].isalpha() and not named and not folder:
+        *suffixes, last = FORMATS_BY_SUFFIX
         raise typer.BadParameter(
-            f"{shown(path)}: a picture ends in {', '.join(FORMATS_BY_SUFFIX)}, "
-            f"and a new folder with such a name in {os.sep}",
+            f"no picture can be written as {shown(path.suffix)}: the name must end in "
+            f"{', '.join(suffixes)} or {last}, or in {os.sep} if it is that of a folder",
             param_hint="--output",
         )
     if named and not folder:

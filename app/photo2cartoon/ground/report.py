@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 Point = tuple[float, float]
+Row = tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +58,11 @@ class Report:
         faces: those found, from left to right.
         drawn: places in `faces` of those that were drawn, in the order of the pictures; None stands
             for the middle of a photo without a face.
+        from_photo: for each picture the rows of its affine map `(2, 3)`: px of the upright photo to
+            px of the picture.
     """
 
     photo_size: tuple[int, int] = (0, 0)
     faces: list[SeenFace] = field(default_factory=list)
     drawn: list[int | None] = field(default_factory=list)
+    from_photo: list[tuple[Row, Row]] = field(default_factory=list)

@@ -5,9 +5,21 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from photo2cartoon.pipeline.alignment import inscribe, is_close_up
+from photo2cartoon.pipeline.alignment import Alignment, inscribe, is_close_up
 from photo2cartoon.pipeline.drawer import Cut, Drawing
 from photo2cartoon.pipeline.faces.warp import compose, inverse
+
+
+def choose_frame(cut: Cut, image_size: tuple[int, int]) -> Alignment:
+    """Return the square that the picture of a face shows: its own, or a close-up's inner one.
+
+    Args:
+        cut: the face.
+        image_size: width and height of the photo, px.
+    """
+    if is_close_up(cut.alignment, image_size):
+        return inscribe(cut.alignment, image_size)
+    return cut.alignment
 
 
 def frame_close_up(cut: Cut, drawing: Drawing, image_size: tuple[int, int]) -> Drawing:
@@ -25,11 +37,11 @@ def frame_close_up(cut: Cut, drawing: Drawing, image_size: tuple[int, int]) -> D
     Returns:
         A drawing of the same size, `(S, S)`.
     """
-    if not is_close_up(cut.alignment, image_size):
+    frame = choose_frame(cut, image_size)
+    if frame is cut.alignment:
         return drawing
     size = len(drawing.matte)
-    inner = inscribe(cut.alignment, image_size).to_photo(size)
-    to_square = compose(inverse(cut.alignment.to_photo(size)), inner)
+    to_square = compose(inverse(cut.alignment.to_photo(size)), frame.to_photo(size))
     flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
     layers = np.dstack([drawing.cartoon, drawing.matte * 255]).astype(np.float32)
     border = cv2.BORDER_REPLICATE

@@ -6,16 +6,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from photo2cartoon.ground.report import Point, Quality, Report, SeenFace
+from photo2cartoon.ground.report import Point, Quality, Report, Row, SeenFace
+from photo2cartoon.pipeline.close_up import choose_frame
 from photo2cartoon.pipeline.decode import DecodedPhoto
 from photo2cartoon.pipeline.drawer import Cut, Drawing
 from photo2cartoon.pipeline.faces.detector import Face
+from photo2cartoon.pipeline.faces.warp import Matrix, compose, inverse
 
 SIDE = 256  # px: sizes of the square differ, and so would their sharpness
 FACE = (slice(108, 208), slice(92, 164))  # where a face is in every aligned square of that size
 BLANK = 0.02  # share of a drawing that must be seen; of people's, half is
 EVERY, FAINT = 8, 8  # px between those that are looked at; grey levels that nobody sees
 BLACK, WHITE = 3, 252  # darkest and lightest luma that still has detail
+WHOLE: Matrix = np.eye(2, 3)  # the map of a picture that shows all of the photo
 
 Image = NDArray[np.uint8]
 
@@ -74,6 +77,27 @@ def note_whole(report: Report) -> None:
     report.drawn = list(range(len(report.faces)))
     for face in report.faces:
         face.drawn = True
+
+
+def note_frames(report: Report, image: Image, cuts: Sequence[Cut] = ()) -> None:
+    """Note where the pictures lie in the photo.
+
+    Args:
+        report: with the photo's size.
+        image: the photo, `(H, W, 3)` uint8 RGB, in whose px the cuts are.
+        cuts: one for each portrait; none for a picture that is all of `image`.
+    """
+    size = (image.shape[1], image.shape[0])
+    factor = np.array(size) / report.photo_size
+    to_image = np.column_stack([np.diag(factor), 0.5 * (factor - 1)])  # centres at whole numbers
+    frames = [choose_frame(cut, size).to_photo(len(cut.crop.pixels)) for cut in cuts]
+    maps = [inverse(frame) for frame in frames] or [WHOLE]
+    report.from_photo = [_rows(compose(one, to_image)) for one in maps]
+
+
+def _rows(matrix: Matrix) -> tuple[Row, Row]:
+    (a, b, c), (d, e, f) = matrix.round(6).tolist()
+    return (a, b, c), (d, e, f)
 
 
 def _nearest(faces: Sequence[SeenFace], face: Face) -> int:

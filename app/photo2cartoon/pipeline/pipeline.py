@@ -17,7 +17,13 @@ from photo2cartoon.pipeline.close_up import frame_close_up
 from photo2cartoon.pipeline.decode import DecodedPhoto, decode_photo
 from photo2cartoon.pipeline.drawer import Cut, Drawer, Drawing
 from photo2cartoon.pipeline.encode import encode_image
-from photo2cartoon.pipeline.examine import is_blank, note_drawn, note_faces, note_whole
+from photo2cartoon.pipeline.examine import (
+    is_blank,
+    note_drawn,
+    note_faces,
+    note_frames,
+    note_whole,
+)
 from photo2cartoon.pipeline.faces.detector import Face, FaceDetector, select_faces
 from photo2cartoon.pipeline.features import stress
 from photo2cartoon.pipeline.scene import lay_back
@@ -139,6 +145,8 @@ class Pipeline:
         if options.compose == "whole":
             image = self.find_whole(photo, ticket, stressed=drawer.model.features == "stressed")
             ticket.facts["style"] = drawer.model.name
+            if ticket.report:
+                note_frames(ticket.report, image)
             return [drawer.draw_whole(image, ticket)]
         image, cuts = self.find(photo, options, ticket)
         ticket.facts["style"] = drawer.model.name
@@ -146,6 +154,7 @@ class Pipeline:
         with ticket.stage(Stage.COMPOSE):
             if ticket.report:
                 note_drawn(ticket.report, image, cuts, drawings)
+                note_frames(ticket.report, image, [] if options.compose == "scene" else cuts)
             return finish(image, cuts, drawings, options)
 
     def draw_faces(

@@ -6,12 +6,15 @@ import json
 import zipfile
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image, ImageOps
 from starlette.testclient import TestClient
 
 from photo2cartoon.api.app import create_app
+from photo2cartoon.ground.options import Options
 from photo2cartoon.ground.settings import LITE, Settings
+from photo2cartoon.ground.ticket import Ticket
 from photo2cartoon.pipeline.pipeline import Pipeline
 from tests.app.fakes import PNG, assert_problem, picture
 
@@ -43,6 +46,7 @@ def test_json_holds_the_picture_and_what_was_seen(client: TestClient, photo: byt
     plain = client.post("/cartoonize", content=photo, headers=PNG)
     (shown,) = document["pictures"]
     assert read_data_url(shown.pop("image")) == ("image/png", plain.content)
+    assert np.shape(shown.pop("from_photo")) == (2, 3)
     assert shown == {"faces": [0], "media_type": "image/png", "width": 256, "height": 256}
     assert document["etag"] == plain.headers["etag"]
     assert document["request_id"] == answer.headers["x-request-id"]
@@ -99,6 +103,59 @@ def test_places_are_in_pixels_of_the_upright_photo(client: TestClient, photo: by
     assert large["box"] == pytest.approx([4 * edge for edge in small["box"]], abs=15)
 
 
+def encode(image: Image.Image, kind: str = "PNG", **more: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **more)
+    return buffer.getvalue()
+
+
+def upright(photo: bytes) -> bytes:
+    return photo
+
+
+def tilted(photo: bytes) -> bytes:
+    return encode(Image.open(io.BytesIO(photo)).rotate(25, Image.Resampling.BICUBIC))
+
+
+def close_up(photo: bytes) -> bytes:
+    """A face that fills its photo: the picture shows less than the face's square."""
+    return encode(Image.open(io.BytesIO(photo)).crop((170, 60, 280, 180)))
+
+
+def on_its_side(photo: bytes) -> bytes:
+    """A large JPEG, of which a half is decoded, stored as a phone does."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    large = Image.open(io.BytesIO(photo)).resize((2900, 2900))
+    return encode(large.transpose(Image.Transpose.ROTATE_90), "JPEG", exif=exif)
+
+
+@pytest.mark.parametrize("kind", [upright, tilted, close_up, on_its_side])
+@pytest.mark.parametrize("query", ["", "style=comic&size=512", "compose=scene"])
+def test_the_map_leads_from_the_eyes_in_the_photo_to_those_drawn(
+    client: TestClient, pipeline: Pipeline, photo: bytes, kind: Any, query: str
+) -> None:
+    document = client.post(f"/cartoonize?{query}", content=kind(photo), headers=JSON).json()
+    (shown,), (face,) = document["pictures"], document["faces"]
+    rows = np.array(shown["from_photo"])
+    eyes = np.array(face["landmarks"]["eyes"]) @ rows[:, :2].T + rows[:, 2]
+    drawn = np.asarray(Image.open(io.BytesIO(read_data_url(shown["image"])[1])))
+    (found,) = pipeline.detector.detect(drawn)
+    np.testing.assert_allclose(found.eyes, eyes, atol=0.02 * shown["width"])
+    if not query.startswith("compose"):
+        np.testing.assert_allclose(eyes[0, 1], eyes[1, 1], atol=0.5)  # level
+
+
+def test_a_picture_of_the_whole_photo_is_the_photo_shrunk(client: TestClient, photo: bytes) -> None:
+    large = encode(Image.open(io.BytesIO(photo)).crop((0, 0, 512, 340)).resize((2560, 1700)))
+    query = "/cartoonize?compose=whole&style=comic"
+    (shown,) = client.post(query, content=large, headers=JSON).json()["pictures"]
+    assert shown["width"] < 2560
+    across, down = shown["width"] / 2560, shown["height"] / 1700
+    expected = [[across, 0, (across - 1) / 2], [0, down, (down - 1) / 2]]
+    np.testing.assert_allclose(shown["from_photo"], expected, atol=2e-6)
+
+
 def test_several_portraits_are_json_or_zip(client: TestClient, two_faces: bytes) -> None:
     document = client.post("/cartoonize?faces=all", content=two_faces, headers=PNG).json()
     assert [shown["faces"] for shown in document["pictures"]] == [[0], [1]]
@@ -108,6 +165,9 @@ def test_several_portraits_are_json_or_zip(client: TestClient, two_faces: bytes)
     single = client.post("/cartoonize?faces=1", content=two_faces, headers=PNG)
     assert images[1] == single.content
     assert images[0] != images[1]
+    maps = np.array([shown["from_photo"] for shown in document["pictures"]])
+    places = [np.linalg.solve(one[:, :2], [128, 128] - one[:, 2]) for one in maps]
+    assert places[0][0] < 512 < places[1][0]
     headers = {"accept": "application/zip", **PNG}
     query = "faces=all&format=jpg&background=%23102030"
     answer = client.post(f"/cartoonize?{query}", content=two_faces, headers=headers)
@@ -153,7 +213,12 @@ def test_a_scene_and_a_whole_photo_are_one_picture(client: TestClient, two_faces
 def test_json_is_for_who_takes_no_picture(
     client: TestClient, stubbed: Any, accept: str, media_type: str
 ) -> None:
-    stubbed(lambda *_: [picture()])
+    def draw(_photo: bytes, _options: Options, ticket: Ticket) -> list[bytes]:
+        if ticket.report:
+            ticket.report.from_photo = [((1, 0, 0), (0, 1, 0))]
+        return [picture()]
+
+    stubbed(draw)
     answer = client.post("/cartoonize", content=b"x", headers=PNG | {"accept": accept})
     assert answer.headers["content-type"] == media_type
 

@@ -73,6 +73,10 @@ def test_show() -> None:
     result = RUN.invoke(cli.commands, ["models", "show", "nothing"])
     assert result.exit_code == 2
     assert "paddlegan" in result.stderr
+    for command in ("show", "pull"):
+        misspelt = RUN.invoke(cli.commands, ["models", command, "photo2cartoon-lit"])
+        assert misspelt.exit_code == 2
+        assert "did you mean photo2cartoon-lite?" in re.sub(r"[│\s]+", " ", misspelt.stderr)
 
 
 def test_pull_says_what_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

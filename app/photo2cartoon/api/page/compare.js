@@ -1,5 +1,5 @@
-// The picture on show: with the photo under a slider where both have the same frame, beside it
-// where the portrait was turned and cropped, alone where the browser cannot show the photo.
+// The picture on show: with the photo under a slider, or alone where the browser cannot show the
+// photo.
 
 /** Make an image and wait until it is decoded; null if the browser cannot read it. */
 export async function loadImage(url, alt) {
@@ -9,29 +9,34 @@ export async function loadImage(url, alt) {
   return image.decode().then(() => image, () => null);
 }
 
-/** Show `drawn`, and `photo` if there is one; `framed` says that they have the same frame. */
-export function show(view, drawn, photo, framed) {
-  view.classList.toggle("pair", Boolean(photo && !framed));
-  if (photo && framed) view.replaceChildren(slider(drawn, photo));
-  else if (photo) view.replaceChildren(frame(drawn, "Drawn"), frame(photo, "Photo"));
-  else view.replaceChildren(frame(drawn));
+/**
+ * Cut the part of a photo out that a picture shows. `photoSize` and `size` are those of the upright
+ * photo and of the picture, px; `map` leads from the one to the other, centres at whole numbers.
+ */
+export function cutOut(photo, photoSize, size, [[a, b, c], [d, e, f]]) {
+  const canvas = element("canvas");
+  [canvas.width, canvas.height] = size;
+  canvas.setAttribute("role", "img");
+  canvas.setAttribute("aria-label", photo.alt);
+  const context = canvas.getContext("2d");
+  context.imageSmoothingQuality = "high";
+  context.setTransform(a, d, b, e, c + 0.5, f + 0.5);
+  context.drawImage(photo, -0.5, -0.5, ...photoSize);
+  return canvas;
 }
 
-function frame(image, title) {
-  const figure = element("figure", "frame");
-  setSize(figure, image);
-  figure.append(image);
-  if (title) {
-    const caption = element("figcaption", "tag");
-    caption.textContent = title;
-    figure.append(caption);
-  }
-  return figure;
+/** Show `drawn`, over the `photo` of the same frame if there is one. */
+export function show(view, drawn, photo) {
+  const box = photo ? slider(drawn, photo) : element("div", "frame");
+  if (!photo) box.append(drawn);
+  const { naturalWidth: width, naturalHeight: height } = drawn;
+  box.style.setProperty("--ratio", width / height);
+  box.style.setProperty("--most", `${Math.max(width, 560)}px`);
+  view.replaceChildren(box);
 }
 
 function slider(drawn, photo) {
   const box = element("div", "frame compare");
-  setSize(box, drawn);
   const range = element("input");
   Object.assign(range, { type: "range", min: 0, max: 100, value: 50 });
   range.setAttribute("aria-label", "Border between photo and drawing");
@@ -46,14 +51,10 @@ function slider(drawn, photo) {
     tag.textContent = text;
     return tag;
   });
+  photo.classList.add("photo-layer");
   drawn.classList.add("drawn-layer");
   box.append(photo, drawn, ...tags, range, element("span", "handle"));
   return box;
-}
-
-function setSize(box, { naturalWidth: width, naturalHeight: height }) {
-  box.style.setProperty("--ratio", width / height);
-  box.style.setProperty("--most", `${Math.max(width, 560)}px`);
 }
 
 function element(name, classes = "") {

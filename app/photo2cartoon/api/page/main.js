@@ -1,18 +1,18 @@
 // The page: a photo comes in, is sent, and its picture is shown. Nothing of it is stored.
 
 import { cameraExists, takePhoto } from "./camera.js";
-import { loadImage, show } from "./compare.js";
+import { cutOut, loadImage, show } from "./compare.js";
 import { fill, read } from "./options.js";
 import { draw, loadStyles } from "./service.js";
 import { Problem, explain } from "./words.js";
 
-const MOST_FACES = 32;
 const find = (id) => document.getElementById(id);
 const form = find("options");
 
 let photo = null; // a File
 let photoUrl = "";
-let pictures = []; // {blob, url, style, size, milliseconds, face}
+let answer = null; // what `draw` returns, with the photo as an image, and each picture's url
+let key = ""; // an API key: it is here and nowhere else
 let running = null; // an AbortController
 
 // Ways in
@@ -31,8 +31,8 @@ find("camera").addEventListener("click", () =>
 );
 find("example").addEventListener("click", () =>
   attempt(async () => {
-    const answer = await fetch("page/example.webp");
-    take([new File([await answer.blob()], "example.webp", { type: "image/webp" })]);
+    const example = await fetch("page/example.webp");
+    take([new File([await example.blob()], "example.webp", { type: "image/webp" })]);
   }),
 );
 document.addEventListener("paste", ({ clipboardData }) => {
@@ -57,6 +57,11 @@ form.addEventListener("submit", (event) => {
   run();
 });
 find("again").addEventListener("click", run);
+find("access").addEventListener("submit", (event) => {
+  event.preventDefault();
+  key = find("key").value.trim();
+  run();
+});
 find("cancel").addEventListener("click", () => running?.abort());
 find("copy").addEventListener("click", copy);
 
@@ -90,14 +95,18 @@ async function run() {
   find("stage").setAttribute("aria-busy", "true");
   find("stage").scrollIntoView({ block: "nearest" });
   const options = read(form);
+  const loading = loadImage(photoUrl, "Your photo");
   try {
-    const each = options.faces === "all" && options.compose === "portrait";
-    const drawn = each ? await drawEach(options, mine.signal) : [await drawOne(options, mine.signal)];
-    for (const { url } of pictures) URL.revokeObjectURL(url);
-    pictures = drawn.map((picture) => ({ ...picture, url: URL.createObjectURL(picture.blob) }));
-    offerFaces();
-    await showPicture(pictures[0], options);
-    say(pictures.length > 1 ? `${pictures.length} faces are drawn.` : "The picture is drawn.");
+    const drawn = await draw(photo, options, key, mine.signal, (step) => mine.signal.aborted || tell(step));
+    const before = await loading;
+    mine.signal.throwIfAborted();
+    for (const { url } of answer?.pictures ?? []) URL.revokeObjectURL(url);
+    for (const picture of drawn.pictures) picture.url = URL.createObjectURL(picture.blob);
+    answer = { ...drawn, before };
+    offerFaces(options);
+    await showPicture(0, options);
+    const count = drawn.pictures.length;
+    say(count > 1 ? `${count} faces are drawn.` : "The picture is drawn.");
   } catch (error) {
     if (mine.signal.aborted) say("Cancelled.");
     else showProblem(error);
@@ -108,25 +117,6 @@ async function run() {
       find("stage").removeAttribute("aria-busy");
     }
   }
-}
-
-const drawOne = (options, signal) => draw(photo, options, signal, (step) => signal.aborted || tell(step));
-
-// One request gives one picture, so everyone's portrait is asked for one by one, from the left.
-async function drawEach(options, signal) {
-  const drawn = [];
-  let last = null;
-  for (let face = 0; face < MOST_FACES; face++) {
-    try {
-      drawn.push({ ...(await drawOne({ ...options, faces: face }, signal)), face });
-    } catch (error) {
-      if (error.code === "no_such_face" && (drawn.length || last)) break;
-      if (error.code !== "face_too_small") throw error;
-      last = error; // a passer-by costs the others nothing
-    }
-  }
-  if (!drawn.length) throw last;
-  return drawn;
 }
 
 function tell({ phase, share, ahead, seconds }) {
@@ -143,35 +133,36 @@ function tell({ phase, share, ahead, seconds }) {
 
 // The outcome
 
-async function showPicture(picture, { compose, background, size }) {
-  const drawn = await loadImage(picture.url, "The drawing");
-  const before = await loadImage(photoUrl, "Your photo");
-  show(find("view"), drawn, before, compose !== "portrait");
+async function showPicture(index, { compose, background, size: asked }) {
+  const { blob, map, size, url } = answer.pictures[index];
+  const drawn = await loadImage(url, "The drawing");
+  const { before, photo: photoSize } = answer;
+  const cut = before && compose === "portrait"; // the others have the photo's own frame
+  show(find("view"), drawn, cut ? cutOut(before, photoSize, size, map) : before);
   find("view").classList.toggle("chequered", background === "transparent");
-  const [width, height] = picture.size;
-  const seconds = (picture.milliseconds / 1000).toFixed(1);
-  const short = size && width < size ? " The face has no more pixels in this photo." : "";
-  find("caption").textContent = `${picture.style}, ${width} × ${height}\u00a0px, ${seconds}\u00a0s.${short}`;
+  const [width, height] = size;
+  const seconds = (answer.milliseconds / 1000).toFixed(1);
+  const short = asked && width < asked ? " The face has no more pixels in this photo." : "";
+  find("caption").textContent = `${answer.style}, ${width} × ${height}\u00a0px, ${seconds}\u00a0s.${short}`;
   const link = find("download");
-  link.href = picture.url;
-  link.download = `cartoon${picture.face ? `-${picture.face + 1}` : ""}.${picture.blob.type.split("/")[1]}`;
+  link.href = url;
+  link.download = `cartoon${index ? `-${index + 1}` : ""}.${blob.type.split("/")[1]}`;
   find("copy").hidden = !navigator.clipboard?.write;
   find("copy").textContent = "Copy the picture";
   find("actions").hidden = false;
-  find("actions").dataset.current = pictures.indexOf(picture);
+  find("actions").dataset.current = index;
 }
 
-function offerFaces() {
-  const options = read(form);
-  const items = pictures.map((picture, index) => {
+function offerFaces(options) {
+  const items = answer.pictures.map(({ url }, index) => {
     const button = document.createElement("button");
     button.type = "button";
     const image = new Image(72, 72);
-    image.src = picture.url;
+    image.src = url;
     image.alt = `Face ${index + 1}`;
     button.append(image);
     button.addEventListener("click", async () => {
-      await showPicture(picture, options);
+      await showPicture(index, options);
       choose(index);
     });
     const item = document.createElement("li");
@@ -179,7 +170,7 @@ function offerFaces() {
     return item;
   });
   find("faces").replaceChildren(...items);
-  find("faces").hidden = pictures.length < 2;
+  find("faces").hidden = items.length < 2;
   choose(0);
 }
 
@@ -190,7 +181,7 @@ function choose(index) {
 }
 
 async function copy() {
-  const { blob } = pictures[Number(find("actions").dataset.current)];
+  const { blob } = answer.pictures[Number(find("actions").dataset.current)];
   try {
     // A promise, because Safari wants the call in the click itself; clipboards take PNG only.
     await navigator.clipboard.write([new ClipboardItem({ "image/png": toPng(blob) })]);
@@ -212,17 +203,20 @@ async function toPng(blob) {
 
 function showProblem(error) {
   if (!(error instanceof Problem)) console.error(error); // a bug of this page
+  if (error.code === "unauthorized" && key) error = new Problem("key_unknown");
   const { title, text, again } = explain(error);
   find("problem-title").textContent = title;
   find("problem-text").textContent = text;
   find("again").hidden = !(again && photo);
   find("problem").hidden = false;
   find("problem").dataset.code = error.code;
+  find("access").hidden = !["unauthorized", "key_unknown"].includes(error.code);
+  if (!find("access").hidden) find("key").focus();
   find("stage").scrollIntoView({ block: "nearest" });
 }
 
 function hideProblem() {
-  find("problem").hidden = true;
+  find("problem").hidden = find("access").hidden = true;
 }
 
 function say(words) {
@@ -245,8 +239,8 @@ async function start() {
     loadImage("page/example-drawn.webp", "The example, drawn"),
     loadImage("page/example.webp", "The example: a portrait of an astronaut"),
   ]);
-  if (!pictures.length && drawn && before) {
-    show(find("view"), drawn, before, true);
+  if (!answer && drawn && before) {
+    show(find("view"), drawn, before);
     find("caption").textContent = "An example. Move the border to see what became of the photo.";
   }
 }

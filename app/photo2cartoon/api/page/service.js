@@ -11,27 +11,29 @@ export async function loadStyles() {
 }
 
 /**
- * Send a photo and return its picture: `{blob, style, size, milliseconds}`.
+ * Send a photo and return `{pictures, style, photo, milliseconds}`: `photo` is its upright size,
+ * and a picture is `{blob, size, map}`, whose map leads from px of the photo to its own.
  *
- * `tell` hears how far it is: `{phase: "upload", share}`, `{phase: "queue", ahead, seconds}` or
- * `{phase: "draw"}`. Aborting `signal` leaves the queue.
+ * `key` is an API key, or empty. `tell` hears how far it is: `{phase: "upload", share}`,
+ * `{phase: "queue", ahead, seconds}` or `{phase: "draw"}`. Aborting `signal` leaves the queue.
  */
-export async function draw(photo, options, signal, tell) {
+export async function draw(photo, options, key, signal, tell) {
   const form = new FormData();
   form.append("photo", photo, "photo"); // its name stays here
   for (const [name, value] of Object.entries(options)) form.append(name, value);
   const done = new AbortController();
   try {
-    const call = await send(form, signal, (share) => {
+    const call = await send(form, key, signal, (share) => {
       tell({ phase: "upload", share });
       if (share === 1) watchQueue(AbortSignal.any([done.signal, signal]), tell);
     });
-    if (call.status !== 200) throw await readProblem(call);
+    if (call.status !== 200 || !call.response) throw readProblem(call);
+    const { pictures, style, photo: size } = call.response;
     const total = /total;dur=([\d.]+)/.exec(call.getResponseHeader("Server-Timing") ?? "");
     return {
-      blob: call.response,
-      style: call.getResponseHeader("X-Style"),
-      size: call.getResponseHeader("X-Picture-Size").split("x").map(Number),
+      pictures: pictures.map(readPicture),
+      style,
+      photo: [size.width, size.height],
       milliseconds: Number(total?.[1] ?? 0),
     };
   } finally {
@@ -39,12 +41,24 @@ export async function draw(photo, options, signal, tell) {
   }
 }
 
-function send(form, signal, onUpload) {
+function readPicture({ image, media_type: type, width, height, from_photo: map }) {
+  const bytes = Uint8Array.from(atob(image.split(",")[1]), (letter) => letter.charCodeAt(0));
+  return { blob: new Blob([bytes], { type }), size: [width, height], map };
+}
+
+function send(form, key, signal, onUpload) {
   return new Promise((resolve, reject) => {
     const call = new XMLHttpRequest(); // fetch() does not tell how much is uploaded
     call.open("POST", "cartoonize");
-    call.responseType = "blob";
+    call.responseType = "json";
+    call.setRequestHeader("Accept", "application/json");
     call.setRequestHeader("X-Request-Timeout-Ms", PATIENCE_MS);
+    try {
+      if (key) call.setRequestHeader("X-API-Key", key);
+    } catch {
+      reject(new Problem("key_unknown")); // no header can hold it, so no service has it
+      return;
+    }
     call.upload.onprogress = ({ loaded, total }) => onUpload(Math.min(loaded / total, 0.99));
     call.upload.onload = () => onUpload(1);
     call.onload = () => resolve(call);
@@ -55,14 +69,11 @@ function send(form, signal, onUpload) {
   });
 }
 
-async function readProblem(call) {
+function readProblem(call) {
+  const { code, detail, request_id: requestId } = call.response ?? {};
+  if (!code) return new Problem(call.status >= 500 ? "unreachable" : "not_found"); // a proxy's own
   const retryAfter = Number(call.getResponseHeader("Retry-After") ?? 0);
-  try {
-    const { code, detail, request_id: requestId } = JSON.parse(await call.response.text());
-    return new Problem(code, { detail, requestId, retryAfter });
-  } catch {
-    return new Problem(call.status >= 500 ? "unreachable" : "not_found"); // a proxy's own answer
-  }
+  return new Problem(code, { detail, requestId, retryAfter });
 }
 
 // Photos are taken in the order in which they came, so nobody's place ever grows: the smallest

@@ -19,7 +19,7 @@ const WORDS = {
   face_too_small: ["The face is too small to draw", "Crop the photo around the person, or take one from closer by."],
   invalid_option: ["These choices do not go together", ""],
   unsupported_coding: ["Your browser packed the upload in a way that cannot be read here", "Please try another browser."],
-  unauthorized: ["This service wants a key", "Only programs can send one: this page has no place for it."],
+  unauthorized: ["This service wants a key", "Whoever runs it gives keys out. This page keeps yours until you close or reload it, and nowhere else."],
   too_many_at_once: ["Too many photos of yours are being drawn", "Wait for one of them, then try again."],
   head_too_large: ["Your browser sent too much along", "Clearing the cookies of this site may help."],
   internal_error: ["Something broke on our side", "Your photo is fine. Please try again; if it keeps happening, tell whoever runs this service the number below."],
@@ -29,6 +29,7 @@ const WORDS = {
   draining: ["The service is about to restart", "Please try again in a moment."],
   deadline_passed: ["This took too long", "The service had too much to do. Please try again."],
 
+  key_unknown: ["The service does not know this key", "See whether all of it is there, or ask whoever runs the service."],
   unreachable: ["The service cannot be reached", "Check your connection, then try again."],
   no_picture_dropped: ["That was not a file", "Save the picture on your device first, then drop the file here."],
   no_picture_pasted: ["There is no picture in the clipboard", "Copy a picture first, then paste it here."],
