@@ -192,9 +192,14 @@ def test_segments_between_scans_have_an_end(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_cut_file_of_many_scans_is_not_decoded_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Completing a JPEG takes three more decodings."""
-    decoded = []
+    decoded: list[int] = []
     load = decode._decode
-    monkeypatch.setattr(decode, "_decode", lambda *given: decoded.append(1) or load(*given))
+
+    def counted(*given: Any) -> Any:
+        decoded.append(1)
+        return load(*given)
+
+    monkeypatch.setattr(decode, "_decode", counted)
     monkeypatch.setattr(headers, "MAX_SCANNED", 20 * 64)
     for scans, times in ((10, 4), (11, 1)):
         decoded.clear()
