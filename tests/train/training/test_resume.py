@@ -211,7 +211,8 @@ def test_what_harms_its_reader_is_no_checkpoint(
     monkeypatch.setattr(apart, "MEMORY_BYTES", 2**28)
     with pytest.raises(ResumeError, match=r"bomb\.pt: (not a checkpoint|refused)"):
         read_run(bomb(tmp_path / "bomb.pt"))
-    path, inner = tmp_path / "deep.pt", []
+    path = tmp_path / "deep.pt"
+    inner: list[Any] = []
     state = {"training": {"format": 1, "deep": inner}}
     inner.append(inner)  # without end
     torch.save(state, path)
