@@ -149,6 +149,17 @@ def places(page: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+def test_each_promise_of_security_names_tests_that_are_there() -> None:
+    promised = (ROOT / "SECURITY.md").read_text().split("## What is promised")[1].split("\n## ")[0]
+    rows = [line.split("|")[1:-1] for line in promised.splitlines() if line.startswith("|")][2:]
+    assert len(rows) > 20
+    for promise, tests in rows:
+        files = re.findall(r"`(\S+)`", tests)
+        assert files, promise
+        for file in files:
+            assert re.search(r"^(async )?def test_", (ROOT / file).read_text(), re.MULTILINE), file
+
+
 def test_the_first_make_serve_says_what_it_is_doing(tmp_path: Path) -> None:
     call = ["make", "--dry-run", "serve", f"VENV={tmp_path / 'new'}"]
     done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=True)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from PIL import Image
 from photo2cartoon.ground.options import Options
 from photo2cartoon.ground.ticket import Stage
 from photo2cartoon.pipeline.pipeline import Pipeline
-from tests.fakes import HOLD_EACH_STAGE, KILL_A_LANE, NO_TEMP_FOLDER
+from tests.fakes import DECODE_FOR_LONG, HOLD_EACH_STAGE, KILL_A_LANE, NO_TEMP_FOLDER
 from tests.networks import write_endless_generator
 from tests.places import PHOTO, ROOT
 from tests.server import (
@@ -184,6 +185,23 @@ def test_a_generator_that_never_answers_stops_the_start_in_one_line(
     assert done.returncode == 2
     (told,) = [line for line in done.stderr.splitlines() if not line.startswith("{")]
     assert told.startswith("the models are not ready after 5 s: ")
+
+
+def test_who_waits_for_a_decoder_is_told_at_the_deadline(photo: bytes) -> None:
+    """Both the caller of the photo that is decoded, and the next one, which is refused at once."""
+    head = {"X-Request-Timeout-Ms": "500"}
+    with Server(program=DECODE_FOR_LONG, P2C_THREADS="1") as server:
+        with ThreadPoolExecutor(2) as callers:
+            calls = [callers.submit(post, server.url, photo, headers=head) for _ in range(2)]
+            answers = [call.result() for call in calls]
+        assert ready(server.url)["running"] == 1  # the decoder is still at it
+        for answer in answers:
+            assert answer.status_code in (503, 504)
+            assert answer.json()["code"] in ("would_be_late", "deadline_passed")
+        assert 504 in [answer.status_code for answer in answers]
+        server.process.send_signal(signal.SIGUSR1)
+        wait_for(lambda: ready(server.url)["running"] == 0)
+        assert post(server.url, photo).status_code == 200
 
 
 def test_draining_under_load_loses_nothing_that_was_accepted(

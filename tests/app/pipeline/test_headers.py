@@ -192,14 +192,14 @@ def test_segments_between_scans_have_an_end(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_cut_file_of_many_scans_is_not_decoded_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Completing a JPEG takes three more decodings."""
-    decoded: list[int] = []
+    decoded: list[bytes] = []
     load = decode._decode
 
-    def counted(*given: Any) -> Any:
-        decoded.append(1)
-        return load(*given)
+    def note(data: bytes, *given: Any) -> decode.DecodedPhoto:
+        decoded.append(data)
+        return load(data, *given)
 
-    monkeypatch.setattr(decode, "_decode", counted)
+    monkeypatch.setattr(decode, "_decode", note)
     monkeypatch.setattr(headers, "MAX_SCANNED", 20 * 64)
     for scans, times in ((10, 4), (11, 1)):
         decoded.clear()

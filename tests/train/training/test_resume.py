@@ -212,7 +212,7 @@ def test_what_harms_its_reader_is_no_checkpoint(
     with pytest.raises(ResumeError, match=r"bomb\.pt: (not a checkpoint|refused)"):
         read_run(bomb(tmp_path / "bomb.pt"))
     path = tmp_path / "deep.pt"
-    inner: list[object] = []
+    inner: list[Any] = []
     state = {"training": {"format": 1, "deep": inner}}
     inner.append(inner)  # without end
     torch.save(state, path)
