@@ -1,16 +1,18 @@
 # The service on the CPU. docker build -t photo2cartoon . && docker run -p 8000:8000 photo2cartoon
 # For amd64 and arm64 (`make lock-fits-arm64`). To pin the base, give its digest:
 # --build-arg BASE=python:3.11-slim-bookworm@sha256:... (docker buildx imagetools inspect prints it).
+# With what folders in object storage need: --build-arg LOCK=objects; on Ray: --build-arg LOCK=ray-cluster.
 ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS build
 # Another index and its certificate: given at build time, gone with this stage.
 ARG PIP_INDEX_URL
 ARG PIP_CERT
-COPY requirements/cpu.txt requirements/openvino.txt /build/
+ARG LOCK=cpu
+COPY requirements/${LOCK}.txt requirements/openvino.txt /build/
 # A virtual environment is one folder to copy: pip and its cache stay behind.
 RUN python -m venv --without-pip /opt/venv \
-    && python -m pip --python /opt/venv install --no-cache-dir --require-hashes -r /build/cpu.txt \
+    && python -m pip --python /opt/venv install --no-cache-dir --require-hashes -r "/build/${LOCK}.txt" \
     && python -m pip --python /opt/venv install --no-cache-dir --require-hashes --no-deps -r /build/openvino.txt
 
 # The package itself, as a wheel: setuptools works in an environment of its own, which stays behind.

@@ -130,6 +130,8 @@ lock:
 	$(LOCK) --output-file=requirements/build.txt requirements/build.in
 	$(LOCK) --extra=cpu --extra=otel --output-file=requirements/cpu.txt pyproject.toml
 	$(LOCK) --extra=cpu --extra=otel --extra=insightface --extra=dev --constraint=requirements/cpu.txt --output-file=requirements/dev.txt pyproject.toml
+	$(LOCK) --extra=cpu --extra=otel --extra=objects --constraint=requirements/cpu.txt --constraint=requirements/dev.txt --output-file=requirements/objects.txt pyproject.toml
+	$(LOCK) --extra=cpu --extra=otel --extra=objects --constraint=requirements/objects.txt --output-file=requirements/ray-cluster.txt pyproject.toml requirements/ray-cluster.in
 	$(LOCK) --extra=gpu --extra=insightface --extra=otel --constraint=requirements/cpu.txt --output-file=requirements/gpu.txt pyproject.toml
 	$(LOCK) --extra=cpu --extra=otel --extra=ops --constraint=requirements/dev.txt --output-file=requirements/ops.txt pyproject.toml
 	$(LOCK) --extra=cpu --extra=otel --extra=train-locked --constraint=requirements/dev.txt --output-file=requirements/train.txt pyproject.toml

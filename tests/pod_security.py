@@ -26,8 +26,10 @@ def pod_specs(part: Any) -> Iterator[dict[str, Any]]:
         if "containers" in part:
             yield part
         else:
-            for value in part.values():
-                yield from pod_specs(value)
+            yield from pod_specs(list(part.values()))
+    elif isinstance(part, list):
+        for value in part:
+            yield from pod_specs(value)
 
 
 def violations(pod: dict[str, Any]) -> set[str]:

@@ -2,6 +2,7 @@
 
 DATA is what `photo2cartoon prepare-data PHOTOS DATA --size 512` wrote. The teacher draws it once
 into OUT/pairs, the student learns it, and OUT/comic.onnx is written, which has free sides.
+`torchrun --nproc-per-node 2 -m photo2cartoon_models.distil DATA OUT` shares each batch of two.
 
 Exit code: 0 finished, or the time is up; 2 something given is wrong.
 """
@@ -30,13 +31,15 @@ from photo2cartoon_models.training.distil import (
     run,
 )
 from photo2cartoon_models.training.pairs import SIZES, draw_pairs
+from photo2cartoon_models.training.processes import joined, meet, place
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line."""
     options = _parser().parse_args(arguments)
     try:
-        _run(options)
+        with joined():
+            _run(options)
     except (DataError, ResumeError, WeightsError) as error:
         print(error, file=sys.stderr)  # noqa: T201 - a command line
         return 2
@@ -47,9 +50,14 @@ def _run(options: argparse.Namespace) -> None:
     out: Path = options.out
     pairs, last = out / "pairs", out / LAST
     student = _student(options, last)
-    done = sum(1 for _ in draw_pairs(options.data, pairs, limit=options.photos, jobs=options.jobs))
-    _say(f"{done} photos in {pairs}")
+    first = place()[0] == 0
+    if first:
+        drawn = draw_pairs(options.data, pairs, limit=options.photos, jobs=options.jobs)
+        _say(f"{sum(1 for _ in drawn)} photos in {pairs}")
+    meet()
     run(student, pairs, out, _say, max_minutes=options.max_minutes)
+    if not first:
+        return
     net = student.generator()
     for size in SIZES:
         _say(f"{size} px: {json.dumps(measure(net, pairs, size))}")

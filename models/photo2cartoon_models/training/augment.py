@@ -20,27 +20,51 @@ LUMINANCE = (0.2126, 0.7152, 0.0722)  # of linear red, green and blue, ITU-R BT.
 DARKEST = 1e-6  # luminance below which the root would be too steep to learn through
 
 
-def step_rng(seed: int, step: int, rank: int) -> torch.Generator:
-    """The source of all random numbers of one step in one process."""
-    digest = hashlib.sha256(f"{seed}/{step}/{rank}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+class StepRandom:
+    """All random numbers of one step, the same however many processes share its batch.
+
+    Every process draws the numbers of the whole batch and keeps those of its own pictures, so that
+    two processes with one picture each do what one process with two pictures does.
+
+    Args:
+        seed: of the run.
+        step: its number.
+        rank: which of the processes this is, from 0 up.
+        world: how many processes there are; each has as many pictures as the others.
+    """
+
+    def __init__(self, seed: int, step: int, rank: int = 0, world: int = 1) -> None:
+        digest = hashlib.sha256(f"{seed}/{step}/0".encode()).digest()
+        self._generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+        self._rank, self._world = rank, world
+
+    def uniform(self, low: float, high: float, count: int, *more: int) -> Tensor:
+        """(count, *more) float32 in low..high, on the CPU; `count` is this process's pictures."""
+        numbers = torch.rand(self._world * count, *more, generator=self._generator)
+        return self._mine(numbers, count) * (high - low) + low
+
+    def integers(self, low: int, high: int, count: int, *more: int) -> Tensor:
+        """(count, *more) int64 from `low` to `high`, both included, on the CPU."""
+        shape = (self._world * count, *more)
+        return self._mine(torch.randint(low, high + 1, shape, generator=self._generator), count)
+
+    def chance(self, count: int, share: float) -> Tensor:
+        """(count,) of 0 and 1, on the CPU."""
+        return (self.uniform(0, 1, count) < share).float()
+
+    def common(self) -> float:
+        """One number in 0..1, the same in every process."""
+        return float(torch.rand(1, generator=self._generator))
+
+    def _mine(self, numbers: Tensor, count: int) -> Tensor:
+        return numbers[self._rank * count : (self._rank + 1) * count]
 
 
-def uniform(rng: torch.Generator, count: int, low: float, high: float) -> Tensor:
-    """(count,), on the CPU."""
-    return torch.rand(count, generator=rng) * (high - low) + low
-
-
-def chance(rng: torch.Generator, count: int, share: float) -> Tensor:
-    """(count,) of 0 and 1, on the CPU."""
-    return (torch.rand(count, generator=rng) < share).float()
-
-
-def upstream_crop(batch: Tensor, size: int, rng: torch.Generator) -> Tensor:
+def upstream_crop(batch: Tensor, size: int, rng: StepRandom) -> Tensor:
     """Cut a random square of `size` and flip half of them (minivision's and PaddleGAN's rule)."""
     room = batch.shape[2] - size
-    corners = torch.randint(0, room + 1, (len(batch), 2), generator=rng).tolist()
-    flips = chance(rng, len(batch), 0.5).tolist()
+    corners = rng.integers(0, room, len(batch), 2).tolist()
+    flips = rng.chance(len(batch), 0.5).tolist()
     cut = []
     for picture, (top, left), flip in zip(batch, corners, flips, strict=True):
         square = picture[:, top : top + size, left : left + size]
@@ -48,12 +72,12 @@ def upstream_crop(batch: Tensor, size: int, rng: torch.Generator) -> Tensor:
     return torch.stack(cut)
 
 
-def random_affine(count: int, how: FastAugment, rng: torch.Generator) -> Tensor:
+def random_affine(count: int, how: FastAugment, rng: StepRandom) -> Tensor:
     """Flip, turn, zoom and shift: (B, 2, 3) from places in the result to places in the picture."""
-    angle = uniform(rng, count, -1, 1) * math.radians(how.rotate_degrees)
-    scale = 1 + uniform(rng, count, -1, 1) * how.zoom
-    flip = 1 - 2 * chance(rng, count, how.flip)
-    shift = torch.rand(count, 2, generator=rng) * 2 - 1
+    angle = rng.uniform(-1, 1, count) * math.radians(how.rotate_degrees)
+    scale = 1 + rng.uniform(-1, 1, count) * how.zoom
+    flip = 1 - 2 * rng.chance(count, how.flip)
+    shift = rng.uniform(-1, 1, count, 2)
     cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
     theta = torch.stack((cos * flip, -sin, sin * flip, cos), 1).reshape(count, 2, 2)
     return torch.cat((theta, 2 * how.shift * shift[:, :, None]), 2)
@@ -89,15 +113,15 @@ def soft_masks(regions: Tensor, size: int) -> Tensor:
     return torch.exp(-ellipse_distance(regions, size))
 
 
-def brighten(photo: Tensor, how: FastAugment, rng: torch.Generator) -> Tensor:
+def brighten(photo: Tensor, how: FastAugment, rng: StepRandom) -> Tensor:
     """Change contrast and brightness of the whole photo, -1..1."""
     count = len(photo)
-    gain = (1 + uniform(rng, count, -1, 1) * how.brightness).to(photo)[:, None, None, None]
-    offset = (uniform(rng, count, -1, 1) * how.brightness / 2).to(photo)[:, None, None, None]
+    gain = (1 + rng.uniform(-1, 1, count) * how.brightness).to(photo)[:, None, None, None]
+    offset = (rng.uniform(-1, 1, count) * how.brightness / 2).to(photo)[:, None, None, None]
     return ((photo + 1) * gain - 1 + offset).clamp(-1, 1)
 
 
-def relight(photo: Tensor, face: Tensor, how: FastAugment, rng: torch.Generator) -> Tensor:
+def relight(photo: Tensor, face: Tensor, how: FastAugment, rng: StepRandom) -> Tensor:
     """Light some of the photos from one side.
 
     The head is taken for an ellipsoid over the face's ellipse and lit by Lambert's cosine law, in
@@ -111,9 +135,9 @@ def relight(photo: Tensor, face: Tensor, how: FastAugment, rng: torch.Generator)
         rng: of the step.
     """
     count, size = len(photo), photo.shape[2]
-    chosen = chance(rng, count, how.relight).to(photo)[:, None, None]
-    angle, height = uniform(rng, count, 0, FULL_TURN), uniform(rng, count, 0.0, 0.5)
-    darkest = uniform(rng, count, how.relight_darkest, 0.8).to(photo)[:, None, None]
+    chosen = rng.chance(count, how.relight).to(photo)[:, None, None]
+    angle, height = rng.uniform(0, FULL_TURN, count), rng.uniform(0.0, 0.5, count)
+    darkest = rng.uniform(how.relight_darkest, 0.8, count).to(photo)[:, None, None]
     central = torch.tensor([0.0, 0.1, 0.5, 0.6]).to(face)
     face = torch.where(face[:, 2:3] > 0, face, central)
     axis = (torch.arange(size, device=photo.device) * 2 + 1) / size - 1
@@ -130,11 +154,11 @@ def relight(photo: Tensor, face: Tensor, how: FastAugment, rng: torch.Generator)
     return linear.clamp(0, 1).sqrt() * 2 - 1
 
 
-def disturb_matte(matte: Tensor, how: FastAugment, rng: torch.Generator) -> Tensor:
+def disturb_matte(matte: Tensor, how: FastAugment, rng: StepRandom) -> Tensor:
     """Widen or narrow some mattes (B, 1, S, S) by a few px, as a matte network errs at hair."""
     count = len(matte)
-    chosen = chance(rng, count, how.edge).to(matte)[:, None, None, None]
-    amount = uniform(rng, count, -1, 1).to(matte)[:, None, None, None]
+    chosen = rng.chance(count, how.edge).to(matte)[:, None, None, None]
+    amount = rng.uniform(-1, 1, count).to(matte)[:, None, None, None]
     reach = max(3, matte.shape[2] // 64 * 2 + 1)
     wide = F.max_pool2d(matte, reach, 1, reach // 2)
     narrow = -F.max_pool2d(-matte, reach, 1, reach // 2)
@@ -162,16 +186,16 @@ def lightness(pictures: Tensor) -> Tensor:
     return gray.expand(-1, 3, -1, -1)
 
 
-def darken(drawings: Tensor, how: FastAugment, rng: torch.Generator) -> Tensor:
+def darken(drawings: Tensor, how: FastAugment, rng: StepRandom) -> Tensor:
     """Darken the midtones of drawings (B, 3, S, S), -1..1, each to a degree of its own.
 
     White paper and black ink stay. Drawings that show fair skin only become drawings of all skins.
     """
-    exponent = uniform(rng, len(drawings), 1, how.judge_darken).to(drawings)[:, None, None, None]
+    exponent = rng.uniform(1, how.judge_darken, len(drawings)).to(drawings)[:, None, None, None]
     return ((drawings + 1) / 2).clamp(0, 1).pow(exponent) * 2 - 1
 
 
-def diff_augment(pictures: Tensor, how: FastAugment, rng: torch.Generator) -> Tensor:
+def diff_augment(pictures: Tensor, how: FastAugment, rng: StepRandom) -> Tensor:
     """Shift all pictures a little and cut a hole into some (Zhao et al. 2020, arXiv 2006.10738).
 
     DiffAugment: the discriminators memorise less. The same for real and made pictures; gradients
@@ -179,14 +203,14 @@ def diff_augment(pictures: Tensor, how: FastAugment, rng: torch.Generator) -> Te
     """
     count, _, size, _ = pictures.shape
     largest = int(size * how.judge_shift)
-    shift = torch.randint(-largest, largest + 1, (count, 2), generator=rng).float() * 2 / size
+    shift = rng.integers(-largest, largest, count, 2).float() * 2 / size
     theta = torch.eye(2).repeat(count, 1, 1)
     grid = F.affine_grid(
         torch.cat((theta, shift[:, :, None]), 2).to(pictures), list(pictures.shape), False
     )
     moved = F.grid_sample(pictures - WHITE, grid, align_corners=False) + WHITE
-    hole = torch.rand(count, 2, generator=rng) * 2 - 1
-    chosen = chance(rng, count, how.judge_cutout).to(pictures)[:, None, None, None]
+    hole = rng.uniform(-1, 1, count, 2)
+    chosen = rng.chance(count, how.judge_cutout).to(pictures)[:, None, None, None]
     square = torch.cat((hole, torch.full((count, 2), 1 / 3)), 1)[:, None].to(pictures)
     axis = (torch.arange(size, device=pictures.device) * 2 + 1) / size - 1
     in_x = (axis[None, None, None, :] - square[:, :, 0, None, None]).abs() < square[:, :, 2:3, None]

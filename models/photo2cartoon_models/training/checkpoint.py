@@ -157,8 +157,8 @@ def restore(state: dict[str, Any], recipe: Recipe) -> int:
 def random_state() -> dict[str, Any]:
     """Return the state of every global source of random numbers.
 
-    Our own steps draw from none of them (`training.augment.step_rng`); a network that somebody adds
-    may.
+    Our own steps draw from none of them (`training.augment.StepRandom`); a network that somebody
+    adds may.
     """
     name, keys, place, has_gauss, gauss = np.random.get_state(legacy=True)
     python = random.getstate()

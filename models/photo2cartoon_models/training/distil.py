@@ -6,12 +6,14 @@ weights, which is what is measured and exported. Half of a batch are whole portr
 are squares of 256 px out of portraits at 512 px, so that both sizes are learned as they are.
 
 Everything random follows from the seed and the step's number: a run that continues from its
-checkpoint gives exactly the weights of one that was never stopped.
+checkpoint gives exactly the weights of one that was never stopped. Processes that torchrun starts
+share the pictures of each batch, and learn what one process learns, but for rounding.
 """
 
 import math
 import pickle
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,11 +29,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from photo2cartoon_models.files import write_whole
 from photo2cartoon_models.networks.comic import ComicGenerator
 from photo2cartoon_models.preprocess import to_image, to_tensor
-from photo2cartoon_models.training.augment import step_rng
+from photo2cartoon_models.training.augment import StepRandom
 from photo2cartoon_models.training.checkpoint import ResumeError
 from photo2cartoon_models.training.data import DataError, find_pictures, order, read_picture
 from photo2cartoon_models.training.log import Log, time_left
 from photo2cartoon_models.training.pairs import SIZES
+from photo2cartoon_models.training.processes import learner, mean, place
 
 LAST = "last.pt"
 EDGES = (80, 160)  # Canny's two thresholds, on grey levels of 0..255
@@ -48,7 +51,7 @@ class Plan:
 
     Attributes:
         steps: of the whole run; the schedule ends there.
-        batch: pictures a step.
+        batch: pictures a step, of all processes together.
         side: of the pictures, px.
         rate: learning rate after the warm-up.
         warm_up: steps over which the rate rises from nothing.
@@ -84,24 +87,25 @@ class Student:
         torch.manual_seed(plan.seed)
         self.plan = plan
         self.net = ComicGenerator(plan.dims, plan.blocks).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._learner = learner(self.net)
         mean_of = get_ema_multi_avg_fn(plan.decay)  # type: ignore[no-untyped-call]
         self.mean = AveragedModel(self.net, multi_avg_fn=mean_of)
         self.optimiser = torch.optim.AdamW(self.net.parameters(), plan.rate, weight_decay=1e-3)
         self.step = 0
 
     def learn(self, seen: Tensor, target: Tensor) -> float:
-        """Take one step on photos and drawings (N, 3, S, S), -1..1; returns the loss."""
+        """Take one step on photos and drawings (N, 3, S, S), -1..1; returns the batch's loss."""
         self.step += 1
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate()
         self.net.train()
-        loss = apart(self.net(seen), target, self.plan.edges)
+        loss = apart(self._learner(seen), target, self.plan.edges)
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
         self.optimiser.step()
         self.mean.update_parameters(self.net)
-        return float(loss.detach())
+        return mean(float(loss.detach()))
 
     def rate(self) -> float:
         """The learning rate of the current step."""
@@ -176,23 +180,30 @@ def read_pair(path: Path) -> tuple[Image, Image]:
 
 
 def take_batch(paths: list[Path], plan: Plan, step: int) -> tuple[Tensor, Tensor]:
-    """Read the photos and drawings of one step: (N, 3, S, S) each, -1..1.
+    """Read this process's photos and drawings of one step: (N, 3, S, S) each, -1..1.
 
     Args:
         paths: the pairs, at any of the sizes.
         plan: of the run.
         step: from 1 up.
+
+    Raises:
+        DataError: a pair is none, or the processes cannot have equal shares of the batch.
     """
-    rng = step_rng(plan.seed, step, 0)
+    rng = StepRandom(plan.seed, step)
     pictures = []
+    rank, world = place()
+    share, rest = divmod(plan.batch, world)
+    if rest:
+        raise DataError(f"{world} processes cannot share batches of {plan.batch} equally")
     places = order(len(paths), plan.seed, "pairs", (step - 1) * plan.batch, plan.batch)
-    for number, place in enumerate(places):
-        path = paths[place]
+    for number, path in enumerate(paths[k] for k in places):
         size = SIZES[(number + step) % len(SIZES)]
+        ((top, left),) = rng.integers(0, size - plan.side, 1, 2).tolist()
+        turn = -1 if rng.common() < 0.5 else 1
+        if number // share != rank:
+            continue
         pair = read_pair(path.parents[1] / str(size) / path.name)
-        room = size - plan.side
-        top, left = torch.randint(0, room + 1, (2,), generator=rng).tolist()
-        turn = -1 if torch.rand(1, generator=rng).item() < 0.5 else 1
         cut = (slice(top, top + plan.side), slice(left, left + plan.side))
         pictures.append([to_tensor(half[cut][:, ::turn]) for half in pair])
     seen, target = (torch.from_numpy(np.stack(half)) for half in zip(*pictures, strict=True))
@@ -222,20 +233,24 @@ def run(
         DataError: there are no pairs, or one of them is none.
     """
     paths = find_pictures(pairs / "train" / str(SIZES[-1]))  # written last: both are there
+    steps = _losses(student, paths, max_minutes)
+    if place()[0]:  # the first process writes
+        deque(steps, maxlen=0)
+        return
     start = saved = marked = time.monotonic()
     log, losses = Log(out, student.step), []
     try:
-        while student.step < student.plan.steps and time.monotonic() - start < 60 * max_minutes:
-            losses.append(student.learn(*take_batch(paths, student.plan, student.step + 1)))
+        for loss in steps:
+            losses.append(loss)
             now = time.monotonic()
             if student.step % REPORT_EVERY == 0:
                 values = {"loss": float(np.mean(losses)), "learning_rate": student.rate()}
                 speed = len(losses) / (now - marked)
                 log.metrics(student.step, {"steps_per_second": speed, **values})
-                steps, budget = student.plan.steps, start + 60 * max_minutes - now
-                left = time_left(max(0.0, min((steps - student.step) / speed, budget)))
-                loss = f"loss {values['loss']:.4f}"
-                say(f"step {student.step}/{steps} {speed:.2f} steps/s, {left}: {loss}")
+                total, budget = student.plan.steps, start + 60 * max_minutes - now
+                left = time_left(max(0.0, min((total - student.step) / speed, budget)))
+                words = f"loss {values['loss']:.4f}"
+                say(f"step {student.step}/{total} {speed:.2f} steps/s, {left}: {words}")
                 losses, marked = [], now
             if now - saved > 60 * save_minutes:
                 student.save(out / LAST)
@@ -245,6 +260,13 @@ def run(
         log.close()
     student.save(out / LAST)
     say(f"step {student.step}: {out / LAST}")
+
+
+def _losses(student: Student, paths: list[Path], max_minutes: float) -> Iterator[float]:
+    """Take steps until the last one, or until the time is up in one of the processes."""
+    end = time.monotonic() + 60 * max_minutes
+    while student.step < student.plan.steps and not mean(float(time.monotonic() >= end)):
+        yield student.learn(*take_batch(paths, student.plan, student.step + 1))
 
 
 @torch.no_grad()

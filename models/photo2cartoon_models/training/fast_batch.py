@@ -47,7 +47,7 @@ class Batch:
     real: Tensor
     discriminate_pairs: bool
     adversarial_share: float
-    rng: torch.Generator
+    rng: augment.StepRandom
 
 
 class Batches:
@@ -103,7 +103,9 @@ class Batches:
     def take(self, stage: Stage, number: int) -> Batch:
         """Return the pictures of one step, augmented; its number decides all that is random."""
         how, count = self.config.augment, stage.batch_size
-        rng = augment.step_rng(self.config.seed, number, self.fabric.global_rank)
+        rng = augment.StepRandom(
+            self.config.seed, number, self.fabric.global_rank, self.fabric.world_size
+        )
         device, layout = self.fabric.device, memory_format(self.config.channels_last)
 
         raw, places = self._take_from(self.photos, SALTS[0], number, count)
@@ -133,7 +135,7 @@ class Batches:
         if weights.identity and number % weights.identity_every == 0:
             same = real
             inputs.append(real)
-        if target is not None and float(torch.rand(1, generator=rng)) >= self.config.drawings_share:
+        if target is not None and rng.common() >= self.config.drawings_share:
             real = target
         if self.config.colours == "photo":
             plain, real = augment.lightness(plain), augment.lightness(real)

@@ -220,15 +220,22 @@ class _Steps:
                 save_checkpoint(self.folder, self.recipe, self.config, step, keep)
             self.fabric.barrier()
 
+    def _means(self) -> dict[str, float]:
+        """Return every term's mean over the steps since the last report, and over all processes."""
+        means = [total.float() / self._counts[name] for name, total in self._sums.items()]
+        shared = self.fabric.all_reduce(torch.stack(means), reduce_op="mean")
+        return dict(zip(self._sums, shared.tolist(), strict=True))
+
     def _report(self, step: int) -> None:
-        if not self.log or step == self._marked:
+        if step == self._marked:
             return
-        values = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
+        values = self._means()
         now = time.monotonic()
         speed = (step - self._marked) / max(now - self._mark, 1e-9)
         rate = self.recipe.optimisers["G"].param_groups[0]["lr"]
         facts = {"seconds": now - self._start, "steps_per_second": speed, "learning_rate": rate}
-        self.log.metrics(step, {**facts, **values})
+        if self.log:
+            self.log.metrics(step, {**facts, **values})
         words = " ".join(f"{name} {value:.4g}" for name, value in values.items())
         total = self.recipe.total_steps
         left = time_left(min((total - step) / speed, self.watch.left_s()))

@@ -1,5 +1,8 @@
 """Every term of both recipes, as functions of tensors; means over everything but where said.
 
+Each is a mean over the pictures of the batch, of something that follows from one picture alone, so
+that processes that share a batch average their gradients to those of the whole batch.
+
 Published terms: U-GAT-IT (Kim et al., ICLR 2020, arXiv 1907.10830) with LSGAN (Mao et al. 2017,
 arXiv 1611.04076); the Face ID term is minivision-ai/photo2cartoon @ 6204e27's. Fast terms: hinge
 (Lim and Ye 2017, arXiv 1705.02894), features as in perceptual losses (Johnson et al. 2016), the
@@ -90,8 +93,12 @@ def landmark_weights(regions: Tensor, size: int, extra: float) -> Tensor:
 
 
 def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
-    """Mean of (B, C, S, S) with weights (B, 1, S, S); weighing more does not raise the total."""
-    return (values * weights).sum() / (weights.sum() * values.shape[1])
+    """Mean of (B, C, S, S) with weights (B, 1, S, S); weighing more does not raise the total.
+
+    The weights count within their picture; all pictures count alike.
+    """
+    sums, shares = (values * weights).sum((1, 2, 3)), weights.sum((1, 2, 3))
+    return (sums / (shares * values.shape[1])).mean()
 
 
 def content_apart(one: Tensor, other: Tensor, weights: Tensor) -> Tensor:
@@ -108,8 +115,9 @@ def _normalised(features: Tensor) -> Tensor:
 
 
 def features_apart(one: Tensor, target: Tensor) -> Tensor:
-    """L1 of two feature maps as a share of the target's mean size."""
-    return (one - target).abs().mean() / target.abs().mean().clamp(min=SMALLEST_SPREAD)
+    """L1 of two feature maps (B, C, S, S) as a share of the target's mean size, by picture."""
+    apart, size = (maps.abs().mean((1, 2, 3)) for maps in (one - target, target))
+    return (apart / size.clamp(min=SMALLEST_SPREAD)).mean()
 
 
 def colours_apart(

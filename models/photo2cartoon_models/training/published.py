@@ -19,7 +19,7 @@ from photo2cartoon_models.networks.generator import Generator, Translation
 from photo2cartoon_models.readers.apart import read_networks, read_weights
 from photo2cartoon_models.readers.weights_error import WeightsError
 from photo2cartoon_models.training import losses
-from photo2cartoon_models.training.augment import step_rng, upstream_crop
+from photo2cartoon_models.training.augment import StepRandom, upstream_crop
 from photo2cartoon_models.training.config import AdamSection, ConfigError, PublishedConfig
 from photo2cartoon_models.training.data import Folder, drawing, order, to_unit
 from photo2cartoon_models.training.recipe import (
@@ -145,7 +145,7 @@ class Published:
 
     def _batch(self, number: int) -> tuple[Tensor, Tensor]:
         rank, world, seed = self.fabric.global_rank, self.fabric.world_size, self.config.seed
-        rng = step_rng(seed, number, rank)
+        rng = StepRandom(seed, number, rank, world)
         pictures = []
         for folder in (self.a, self.b):
             here, ahead = (

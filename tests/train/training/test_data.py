@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from photo2cartoon_models.training import augment
 from photo2cartoon_models.training.config import FastAugment
@@ -147,11 +148,24 @@ def test_an_order_depends_on_seed_folder_and_place_only() -> None:
 
 def test_random_numbers_follow_from_the_step() -> None:
     numbers = [
-        torch.rand(3, generator=augment.step_rng(*place)).tolist()
-        for place in ((0, 1, 0), (0, 1, 0), (0, 2, 0), (0, 1, 1), (1, 1, 0))
+        augment.StepRandom(*place).uniform(0, 1, 3).tolist()
+        for place in ((0, 1), (0, 1), (0, 2), (1, 1))
     ]
     assert numbers[0] == numbers[1]
-    assert len({tuple(n) for n in numbers}) == 4
+    assert len({tuple(n) for n in numbers}) == 3
+
+
+def test_processes_share_the_random_numbers_of_a_step() -> None:
+    """What two processes draw for two pictures each is what one draws for four."""
+
+    def drawn(count: int, *share: int) -> list[Tensor]:
+        rng = augment.StepRandom(3, 7, *share)
+        return [rng.uniform(-1, 1, count, 2), rng.integers(0, 9, count, 2), rng.chance(count, 0.5)]
+
+    both = zip(drawn(2, 0, 2), drawn(2, 1, 2), strict=True)
+    for whole, parts in zip(drawn(4), both, strict=True):
+        assert torch.equal(whole, torch.cat(parts))
+    assert len({augment.StepRandom(3, 7, rank, 2).common() for rank in range(2)}) == 1
 
 
 def test_regions_move_with_the_picture() -> None:
@@ -159,7 +173,7 @@ def test_regions_move_with_the_picture() -> None:
     how = FastAugment(rotate_degrees=20, zoom=0.2, shift=0.1)
     regions = torch.tensor([[[0.3, -0.2, 0.1, 0.1], [0, 0, 0, 0]]]).repeat(16, 1, 1)
     spots = torch.exp(-8 * augment.ellipse_distance(regions[:, :1], 64))
-    theta = augment.random_affine(16, how, torch.Generator().manual_seed(0))
+    theta = augment.random_affine(16, how, augment.StepRandom(0, 0))
     moved, spot = augment.move_regions(regions, theta), augment.warp(spots, theta)
     axis = (torch.arange(64) * 2 + 1) / 64 - 1
     mass = spot.sum((1, 2, 3))
@@ -174,21 +188,21 @@ def test_regions_move_with_the_picture() -> None:
 def test_light_comes_from_one_side() -> None:
     photo = torch.full((8, 3, 64, 64), 0.2)
     face = torch.tensor([[0.0, 0.0, 0.5, 0.6]]).repeat(8, 1)
-    lit = augment.relight(photo, face, FastAugment(relight=1), torch.Generator().manual_seed(1))
+    lit = augment.relight(photo, face, FastAugment(relight=1), augment.StepRandom(0, 1))
     levels = lit.mean((1,))
     for picture in levels:
         assert float(picture.min()) < 0.1
         halves = [picture[:, :32], picture[:, 32:], picture[:32], picture[32:]]
         means = [float(half.mean()) for half in halves]
         assert max(means) - min(means) > 0.1
-    same = augment.relight(photo, face, FastAugment(relight=0), torch.Generator())
+    same = augment.relight(photo, face, FastAugment(relight=0), augment.StepRandom(0, 0))
     torch.testing.assert_close(same, photo)
 
 
 def test_mattes_err_at_their_edge_only() -> None:
     matte = torch.zeros(6, 1, 128, 128)
     matte[:, :, 40:90, 40:90] = 1
-    changed = augment.disturb_matte(matte, FastAugment(edge=1), torch.Generator().manual_seed(0))
+    changed = augment.disturb_matte(matte, FastAugment(edge=1), augment.StepRandom(0, 0))
     apart = (changed - matte).abs()
     assert float(apart.amax((1, 2, 3)).max()) > 0.5
     assert float(apart[:, :, 50:80, 50:80].max()) < 1e-6
@@ -201,7 +215,7 @@ def test_mattes_err_at_their_edge_only() -> None:
 
 def test_discriminators_see_shifted_pictures_with_holes_and_gradients_pass() -> None:
     picture = torch.full((20, 3, 64, 64), -0.5, requires_grad=True)
-    seen = augment.diff_augment(picture, FastAugment(), torch.Generator().manual_seed(0))
+    seen = augment.diff_augment(picture, FastAugment(), augment.StepRandom(0, 0))
     values = {round(v, 3) for v in seen.detach().flatten().tolist()}
     assert values <= {-0.5, 0.0, 1.0}  # as it was, hole, white border
     holes = ((seen.detach() == 0).flatten(1).any(1)).float().mean()
@@ -234,12 +248,12 @@ def test_black_has_a_gradient() -> None:
 def test_midtones_are_darkened_and_paper_and_ink_are_not() -> None:
     levels = torch.tensor([0.0, 0.5, 1.0]).reshape(1, 1, 1, 3).repeat(50, 3, 1, 1)
     how = FastAugment(judge_darken=2)
-    dark = (augment.darken(levels * 2 - 1, how, torch.Generator().manual_seed(0)) + 1) / 2
+    dark = (augment.darken(levels * 2 - 1, how, augment.StepRandom(0, 0)) + 1) / 2
     assert torch.equal(dark[..., 0], levels[..., 0])
     assert torch.equal(dark[..., 2], levels[..., 2])
     middle = dark[:, 0, 0, 1]
     assert float(middle.max()) <= 0.5
     assert float(middle.min()) >= 0.25
     assert float(middle.std()) > 0.05
-    plain = augment.darken(levels, FastAugment(judge_darken=1), torch.Generator().manual_seed(0))
+    plain = augment.darken(levels, FastAugment(judge_darken=1), augment.StepRandom(0, 0))
     torch.testing.assert_close(plain, levels)
