@@ -32,7 +32,7 @@ def write_pairs(root: Path, count: int = 6) -> None:
 
 
 def main(pairs: Path, out: Path) -> None:
-    distil.SIZES = SIZES  # type: ignore[assignment]
+    distil.SIZES = SIZES  # type: ignore[assignment, attr-defined]
     paths = find_pictures(pairs / "train" / str(SIZES[-1]))
     with joined():
         student = distil.Student(PLAN)
