@@ -200,7 +200,7 @@ def test_light_comes_from_one_side() -> None:
 
 
 def test_mattes_err_at_their_edge_only() -> None:
-    matte = torch.zeros(6, 1, 128, 128)
+    matte = torch.zeros(16, 1, 128, 128)
     matte[:, :, 40:90, 40:90] = 1
     changed = augment.disturb_matte(matte, FastAugment(edge=1), augment.StepRandom(0, 0))
     apart = (changed - matte).abs()
