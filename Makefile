@@ -100,8 +100,14 @@ $(VENV)/npm.stamp: requirements/npm/package-lock.json | $(BIN)/python
 	.venv-clients/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
 	@touch $@
 
+# Ray, an S3 server and what else the test of `bulk --engine ray` needs: tests/ops/test_ray.py.
+.venv-ray/stamp: requirements/ray.txt | $(BIN)/python
+	$(BIN)/python -m venv .venv-ray
+	.venv-ray/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
+	@touch $@
+
 # Needs Debian's packages prometheus, nginx-light, chromium and npm beside the wheels.
-test-ops: $(VENV)/ops.stamp $(VENV)/docs.stamp $(VENV)/npm.stamp .venv-clients/stamp
+test-ops: $(VENV)/ops.stamp $(VENV)/docs.stamp $(VENV)/npm.stamp .venv-clients/stamp .venv-ray/stamp
 	$(BIN)/pytest tests/ops
 
 # Needs root, and Debian's packages buildah and debootstrap.
@@ -137,6 +143,7 @@ lock:
 	$(LOCK) --extra=cpu --extra=otel --extra=train-locked --constraint=requirements/dev.txt --output-file=requirements/train.txt pyproject.toml
 	$(LOCK) --output-file=requirements/signing.txt requirements/signing.in
 	$(LOCK) --output-file=requirements/clients.txt requirements/clients.in
+	$(LOCK) --extra=cpu --extra=objects --extra=ray --constraint=requirements/dev.txt --output-file=requirements/ray.txt pyproject.toml requirements/ray.in
 	$(LOCK) --constraint=requirements/ops.txt --constraint=requirements/train.txt --output-file=requirements/docs.txt requirements/docs.in
 	$(LOCK) --no-header --no-annotate --output-file=- requirements/nodeps.in \
 		| awk '/^[^ ]/ { keep = /^(efficientnet-lite-pytorch|lightning-fabric)==/ } keep' > requirements/nodeps.txt
@@ -164,4 +171,4 @@ lock-fits-arm64: | $(BIN)/python
 		--platform manylinux2014_aarch64 --platform manylinux_2_17_aarch64 --dest .cache/arm64 -r requirements/cpu.txt
 
 clean:
-	rm -rf $(VENV) .venv-clients site .cache .mypy_cache .ruff_cache .pytest_cache *.egg-info
+	rm -rf $(VENV) .venv-clients .venv-ray site .cache .mypy_cache .ruff_cache .pytest_cache *.egg-info

@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from photo2cartoon.cli.folders import run_in_threads
 from photo2cartoon.cli.terminal import shown
@@ -19,6 +19,8 @@ from photo2cartoon.ground.errors import InternalError, Problem
 from photo2cartoon.ground.options import Options
 from photo2cartoon.pipeline.pipeline import Pipeline
 from photo2cartoon_models.files import write_file, write_together
+
+PARQUET = ".parquet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,8 @@ class Outcome:
     Attributes:
         photo: its path below the source folder; bytes that are no UTF-8 are escaped.
         status: `done`, `skipped` (its cartoon was there already) or `failed`.
-        code: the problem's code, as over HTTP, or `unreadable_file` or `unwritable_file`.
+        code: the problem's code, as over HTTP, or `unreadable_file`, `unwritable_file` or
+            `worker_lost`.
         detail: the problem in words.
         pictures: how many pictures were written.
         seconds: how long the photo took.
@@ -176,8 +179,13 @@ def write_report(outcomes: list[Outcome], path: Path) -> None:
 
 
 def encode_report(outcomes: list[Outcome], suffix: str) -> bytes:
-    """Return the outcomes in the order of their photos: JSON for `.json`, else CSV, in UTF-8."""
+    """Return the outcomes in the order of their photos.
+
+    Parquet for `.parquet`, which takes pyarrow, JSON for `.json`, else CSV; texts are UTF-8.
+    """
     rows = [asdict(outcome) for outcome in sorted(outcomes, key=lambda outcome: outcome.photo)]
+    if suffix == PARQUET:
+        return _encode_parquet(rows)
     if suffix == ".json":
         return json.dumps(rows, indent=2, ensure_ascii=False).encode()
     text = io.StringIO(newline="")
@@ -185,3 +193,14 @@ def encode_report(outcomes: list[Outcome], suffix: str) -> bytes:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue().encode()
+
+
+def _encode_parquet(rows: list[dict[str, Any]]) -> bytes:
+    import pyarrow  # noqa: PLC0415 - of no extra: whoever wants Parquet has it
+    import pyarrow.parquet  # noqa: PLC0415
+
+    kinds = {"pictures": pyarrow.int64(), "seconds": pyarrow.float64()}
+    columns = [(field.name, kinds.get(field.name, pyarrow.string())) for field in fields(Outcome)]
+    stream = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, pyarrow.schema(columns)), stream)
+    return stream.getvalue()

@@ -1,4 +1,4 @@
-"""What `bulk` has to draw: photos below a path, or below a URL, which takes fsspec."""
+"""What `bulk` has to draw, and who draws it: paths, URLs, which take fsspec, and a Ray cluster."""
 
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from photo2cartoon.cli.bulk import (
+    PARQUET,
     Outcome,
     Shard,
     encode_report,
@@ -17,7 +18,8 @@ from photo2cartoon.cli.bulk import (
     write_report,
 )
 from photo2cartoon.cli.drawing import check_folders, settle
-from photo2cartoon.cli.terminal import load_pipeline, read_settings
+from photo2cartoon.cli.terminal import load_pipeline, read_settings, told_in_one_line
+from photo2cartoon.ground.errors import InvalidOption
 from photo2cartoon.ground.formats import SUFFIXES
 from photo2cartoon.ground.machine import available_cores
 from photo2cartoon.ground.options import Options
@@ -65,6 +67,17 @@ def start_on_paths(call: BulkCall) -> Started:
     Raises:
         typer.BadParameter: the source is no folder or has no photo, or is the target.
     """
+    targets = _plan_on_paths(call)
+    settings = read_settings()
+    pipeline = load_pipeline(settings)
+    options = settle(pipeline.styles, call.options)
+    threads = pipeline.lanes(settings.threads or available_cores())
+    source = Path(call.source)
+    work = run_bulk(pipeline, targets, source, options, threads=threads, again=call.again)
+    return len(targets), work
+
+
+def _plan_on_paths(call: BulkCall) -> dict[Path, Path]:
     source, target = Path(call.source), Path(call.target)
     if not source.is_dir():
         raise typer.BadParameter("there is no such folder", param_hint="SOURCE")
@@ -76,13 +89,7 @@ def start_on_paths(call: BulkCall) -> Started:
         raise typer.BadParameter("there is no photo in this folder", param_hint="SOURCE")
     places = plan_targets(photos, source, target, call.suffix)
     mine = [photo for photo in photos if call.part.has(str(photo.relative_to(source)))]
-    targets = {photo: places[photo] for photo in mine}
-    settings = read_settings()
-    pipeline = load_pipeline(settings)
-    options = settle(pipeline.styles, call.options)
-    threads = pipeline.lanes(settings.threads or available_cores())
-    work = run_bulk(pipeline, targets, source, options, threads=threads, again=call.again)
-    return len(targets), work
+    return {photo: places[photo] for photo in mine}
 
 
 def start_on_urls(call: BulkCall) -> Started:
@@ -99,6 +106,48 @@ def start_on_urls(call: BulkCall) -> Started:
     settle(pipeline.styles, call.options)
     threads = READS_AHEAD * pipeline.lanes(settings.threads or available_cores())
     return len(work.places), draw_here(pipeline, work, threads=threads, again=call.again)
+
+
+def start_on_ray(call: BulkCall, address: str | None, workers: int | None) -> Started:
+    """Do as `start_on_paths` on a Ray cluster, for paths, which all its machines share, and URLs.
+
+    Args:
+        call: what is asked for.
+        address: of the cluster, as `ray.init` takes it; None starts one on this machine.
+        workers: how many actors draw; None fills the cluster.
+
+    Raises:
+        typer.BadParameter: as `start_on_urls`; Ray is not installed, or there is no such cluster.
+    """
+    if find_spec("ray") is None or find_spec("fsspec") is None:
+        raise typer.BadParameter(
+            "ray needs packages: pip install 'photo2cartoon[cpu,ray]'", param_hint="--engine"
+        )
+    work = _plan(call) if is_url(call.source) or is_url(call.target) else _plan_shared(call)
+    from photo2cartoon.cli.on_ray import start_pool  # noqa: PLC0415 - of the extra `ray`
+
+    settings = read_settings()
+    with told_in_one_line():
+        try:
+            outcomes = start_pool(work, settings, address=address, count=workers, again=call.again)
+        except InvalidOption as problem:
+            raise typer.BadParameter(problem.detail) from problem
+        except ConnectionError as error:
+            raise typer.BadParameter(str(error), param_hint="--address") from error
+    return len(work.places), outcomes
+
+
+def _plan_shared(call: BulkCall) -> "Work":
+    """Plan as for paths, so that the same photos are found; what travels is named like URLs."""
+    from photo2cartoon.cli.objects import Folder, Work  # noqa: PLC0415 - of the extra `objects`
+
+    source, target = Path(call.source), Path(call.target)
+    folders = Folder(str(source.absolute())), Folder(str(target.absolute()))
+    places = {
+        photo.relative_to(source).as_posix(): place.relative_to(target).as_posix()
+        for photo, place in _plan_on_paths(call).items()
+    }
+    return Work(*folders, places, call.options)
 
 
 def _plan(call: BulkCall) -> "Work":
@@ -118,6 +167,16 @@ def _plan(call: BulkCall) -> "Work":
     except (ImportError, OSError, ValueError) as error:
         raise typer.BadParameter(str(error), param_hint="SOURCE or TARGET") from error
     return work
+
+
+def check_report(place: str) -> None:
+    """Refuse a report that could not be written, before hours of work.
+
+    Raises:
+        typer.BadParameter: Parquet needs pyarrow.
+    """
+    if place.lower().endswith(PARQUET) and find_spec("pyarrow") is None:
+        raise typer.BadParameter("Parquet needs the package pyarrow", param_hint="--report")
 
 
 def save_report(outcomes: list[Outcome], place: str) -> None:

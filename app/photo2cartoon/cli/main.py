@@ -8,9 +8,10 @@ import typer
 from photo2cartoon import __version__
 from photo2cartoon.cli import config
 from photo2cartoon.cli import models as model_files
+from photo2cartoon.cli.bulk_command import bulk
 from photo2cartoon.cli.compare import compare
 from photo2cartoon.cli.doctor import main as examine_and_show
-from photo2cartoon.cli.photos import bulk, run
+from photo2cartoon.cli.photos import run
 from photo2cartoon.cli.terminal import out, read_settings, told_in_one_line
 from photo2cartoon.cli.training import convert, evaluate, prepare_data, train
 from photo2cartoon.cli.watch import watch

@@ -51,8 +51,8 @@ class Folder:
         object.__setattr__(self, "root", root.rstrip("/"))
 
     def __reduce__(self) -> tuple[type["Folder"], tuple[str]]:
-        """Travel to another process as the URL."""
-        return Folder, (self.url,)
+        """Travel to another process as the URL, or as a whole path: it may run elsewhere."""
+        return Folder, (self.root if self.local else self.url,)
 
     @property
     def local(self) -> bool:

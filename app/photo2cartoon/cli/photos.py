@@ -1,4 +1,4 @@
-"""The commands that draw photos: `run` and `bulk`."""
+"""The command `run`: draw photos, one after the other."""
 
 import os
 import sys
@@ -10,14 +10,7 @@ from typing import Annotated
 
 import typer
 
-from photo2cartoon.cli.bulk import Outcome, Shard, write_pictures
-from photo2cartoon.cli.bulk_sources import (
-    BulkCall,
-    is_url,
-    save_report,
-    start_on_paths,
-    start_on_urls,
-)
+from photo2cartoon.cli.bulk import write_pictures
 from photo2cartoon.cli.drawing import (
     Background,
     Colours,
@@ -33,7 +26,6 @@ from photo2cartoon.cli.drawing import (
     settle,
 )
 from photo2cartoon.cli.fetching import NotFetchedError, fetch, part_addresses
-from photo2cartoon.cli.folders import count_words, follow
 from photo2cartoon.cli.remote import Remote, open_remote
 from photo2cartoon.cli.terminal import load_pipeline, out, read_settings, shown
 from photo2cartoon.ground.errors import Problem
@@ -112,82 +104,6 @@ def run(
         ]
     if not all(drawn):
         raise typer.Exit(1)
-
-
-def bulk(
-    source: Annotated[
-        str,
-        typer.Argument(help="Folder of photos: a path or a URL (s3://, gs://, az://, https://)."),
-    ],
-    target: Annotated[str, typer.Argument(help="Folder for the cartoons: a path or a URL.")],
-    style: Style = None,
-    faces: Faces = "largest",
-    on_no_face: OnNoFace = "error",
-    compose: Compose = "portrait",
-    size: Size = None,
-    background: Background = None,
-    colours: Colours = None,
-    output_format: Format = None,
-    quality: Quality = None,
-    report: Annotated[
-        str | None,
-        typer.Option(
-            help="A .csv or .json file, or its URL. [TARGET/report.csv, or report-I.csv for part I]"
-        ),
-    ] = None,
-    again: Annotated[bool, typer.Option("--again", help="Draw existing cartoons again.")] = False,
-    shard: Annotated[
-        str, typer.Option(metavar="I/N", help="Draw only part I of N, counted from 0.")
-    ] = "0/1",
-) -> None:
-    """Turn a folder of photos into cartoons, on all cores; call it again to continue a stopped run.
-
-    Exit code: 0 all photos are drawn, 1 some photos failed (the report says why), 2 the call itself
-    is wrong or there is no photo, 130 stopped by Ctrl-C.
-    """
-    options = read_options(
-        style=style,
-        faces=faces,
-        on_no_face=on_no_face,
-        compose=compose,
-        size=size,
-        background=background,
-        colours=colours,
-        format=output_format,
-        quality=quality,
-    )
-    part = _read_shard(shard)
-    place = report or f"{target.rstrip('/')}/report{f'-{part.index}' if part.count > 1 else ''}.csv"
-    call = BulkCall(source, target, options, part, again=again)
-    if is_url(source) or is_url(target):
-        total, work = start_on_urls(call)
-    else:
-        total, work = start_on_paths(call)
-    outcomes: list[Outcome] = []
-
-    def note(outcome: Outcome) -> None:
-        outcomes.append(outcome)
-        if outcome.status == "failed":
-            say_failure(outcome.photo, outcome.detail, outcome.code)
-
-    try:
-        finished = follow(work, "photos", total, note)
-    finally:
-        save_report(outcomes, place)
-        statuses = [outcome.status for outcome in outcomes]
-        words = count_words(statuses, ("done", "skipped", "failed"))
-        out.print(f"{words}; report: {shown(place)}", markup=False)
-    if not finished:
-        raise typer.Exit(130)
-    if "failed" in statuses:
-        raise typer.Exit(1)
-
-
-def _read_shard(text: str) -> Shard:
-    try:
-        return Shard.parse(text)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--shard") from error
 
 
 def _run_one(
