@@ -4,11 +4,11 @@ import asyncio
 import base64
 import json
 import logging
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from starlette.responses import JSONResponse
 
 from photo2cartoon.api.answers import PRIVATE, negotiate
 from photo2cartoon.api.arrival import arrive
@@ -16,6 +16,7 @@ from photo2cartoon.api.bodies import read_options, read_photos
 from photo2cartoon.api.caller import read_timeout, unless_left
 from photo2cartoon.api.documents import JSON, ZIP, gives_several, pack
 from photo2cartoon.api.keys import Admitted
+from photo2cartoon.api.large import one_at_a_time
 from photo2cartoon.api.openapi import BATCH
 from photo2cartoon.api.routes import EngineDep
 from photo2cartoon.engine.engine import Engine
@@ -25,6 +26,7 @@ from photo2cartoon.ground.errors import (
     PhotoMissing,
     Problem,
     TooManyPhotos,
+    TooMuchMemory,
 )
 from photo2cartoon.ground.formats import MEDIA_TYPES, SUFFIXES
 from photo2cartoon.ground.options import Options
@@ -83,27 +85,45 @@ async def cartoonize_batch(request: Request, engine: EngineDep, _: Admitted) -> 
         if gives_several(options):
             raise InvalidOption("faces=all needs compose=scene: each photo gives one picture.")
         options = options.model_copy(update={"format": options.file_format})
-        items = await unless_left(request, _draw_all(engine, photos, options, timeout_s, request))
-    if media_type == ZIP:
-        return Response(_pack(items, SUFFIXES[options.file_format]), 200, PRIVATE, ZIP)
-    members = [item.members(data=base64.b64encode(item.picture).decode()) for item in items]
-    return JSONResponse({"items": members}, headers=PRIVATE)
+        with ExitStack() as room:  # for the pictures, until the answer has been put together
+            drawn = _draw_all(engine, photos, options, timeout_s, request, room)
+            items = await unless_left(request, drawn)
+            if media_type == ZIP:
+                answer = await one_at_a_time(_pack, items, SUFFIXES[options.file_format])
+            else:
+                answer = await one_at_a_time(_write, items)
+    return Response(answer, 200, PRIVATE, media_type)
 
 
 async def _draw_all(
-    engine: Engine, photos: list[bytes], options: Options, timeout_s: float, request: Request
+    engine: Engine,
+    photos: list[bytes],
+    options: Options,
+    timeout_s: float,
+    request: Request,
+    room: ExitStack,
 ) -> list[Item]:
+    """Draw the photos side by side; `room` holds as much memory as their pictures take.
+
+    As many pictures are kept as have `P2C_MAX_BATCH_BYTES`: those drawn after them are problems.
+    """
     request_id = request.state.request_id
     metrics: Metrics = request.app.state.metrics
     media_type = MEDIA_TYPES[options.file_format]
+    left = engine.settings.max_batch_bytes
 
     async def draw(index: int, photo: bytes) -> Item:
+        nonlocal left
         ticket = request.app.state.open_ticket(timeout_s)
         try:
             if not photo:
                 raise PhotoMissing
             etag = await engine.name(photo, options)
             picture = await engine.cartoonize(photo, options, ticket, etag)
+            if len(picture) > left:
+                raise TooMuchMemory("The batch's pictures are too large to be held together.")
+            room.enter_context(engine.hold(len(picture)))
+            left -= len(picture)
         except Exception as error:
             problem = error if isinstance(error, Problem) else InternalError()
             if problem is not error:
@@ -115,6 +135,18 @@ async def _draw_all(
         return Item(index, media_type=media_type, etag=etag, picture=picture)
 
     return await asyncio.gather(*(draw(index, photo) for index, photo in enumerate(photos)))
+
+
+def _write(items: list[Item]) -> bytes:
+    """Return the JSON document; its texts are large, and copied as seldom as can be."""
+    parts = []
+    for item in items:
+        members = json.dumps(item.members()).encode()
+        if item.picture:
+            data = base64.b64encode(item.picture)
+            members = b"".join([members[:-1], b', "data": "', data, b'"}'])
+        parts.append(members)
+    return b"".join([b'{"items": [', b", ".join(parts), b"]}"])
 
 
 def _pack(items: list[Item], suffix: str) -> bytes:

@@ -1,8 +1,6 @@
 """Bodies: the photos that come in, and the options, in the query and beside the photo."""
 
-import asyncio
 import base64
-import json
 import re
 from collections.abc import AsyncIterator, Container
 from contextlib import asynccontextmanager
@@ -13,6 +11,7 @@ from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
+from photo2cartoon.api.large import one_at_a_time, parse_json
 from photo2cartoon.ground.errors import (
     InvalidOption,
     MalformedRequest,
@@ -56,7 +55,7 @@ async def read_photo(request: Request, max_bytes: int) -> tuple[bytes, Fields]:
         photos, fields = await read_photos(request, max_bytes, max_files=1, names=None)
         photo = photos[0] if photos else b""
     elif kind == JSON:
-        photo, fields = await asyncio.to_thread(read_json, await read_body(request))
+        photo, fields = await one_at_a_time(read_json, await read_body(request))
     elif kind.startswith("image/") or kind in ("", BYTES):
         photo = await read_body(request)
     else:
@@ -161,7 +160,7 @@ def read_json(body: bytes) -> tuple[bytes, Fields]:
         InvalidOption: an option is neither text nor a whole number.
     """
     try:
-        members = json.loads(body, object_pairs_hook=tuple)
+        members = parse_json(body, tuple)
     except (ValueError, RecursionError) as error:
         raise MalformedRequest("The body is not valid JSON.") from error
     if not isinstance(members, tuple):

@@ -3,6 +3,8 @@
     head      at most 32 KiB and 100 lines (431), within 10 s of its first byte (408)
     requests  one at a time: what is sent ahead waits, and is not read beyond 64 KiB
     answer    must be taken at 4 KB/s or more, or the connection ends
+    answers   have the room that bodies leave in `P2C_MAX_BUFFERED_BYTES`; the one that has waited
+              longest to be taken ends where there is none
     idle      ends after 65 s, and earlier where a new caller needs the place
     number    at most `P2C_MAX_CONNECTIONS`; one more is 503 while all of them work
     peer      at most `P2C_MAX_CONNECTIONS_PER_PEER` from one address; one more is 429 likewise
@@ -96,6 +98,7 @@ class Connection(HttpToolsProtocol):
         self._too_large = False
         self._refused = False
         self._answer_check: asyncio.TimerHandle | None = None
+        self._untaken_since: float | None = None  # an answer waits, of which much is not taken
 
     # From the transport
 
@@ -125,12 +128,15 @@ class Connection(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
+        self._untaken_since = time.monotonic()
+        self._make_room_for_answers()
         self._answer_check = self.loop.call_later(
             ANSWER_CHECK_S, self._check_answer, self.transport.get_write_buffer_size()
         )
 
     def resume_writing(self) -> None:
         super().resume_writing()
+        self._untaken_since = None
         if self._answer_check:
             self._answer_check.cancel()
 
@@ -289,7 +295,20 @@ class Connection(HttpToolsProtocol):
         if before - left < ANSWER_CHECK_BYTES:
             self.transport.abort()
         else:
+            self._make_room_for_answers()
             self._answer_check = self.loop.call_later(ANSWER_CHECK_S, self._check_answer, left)
+
+    def _make_room_for_answers(self) -> None:
+        """End the answers that have waited longest, while all have no room beside the bodies."""
+        waiting = {one: one._untaken_since for one in (self, *self._others) if one._untaken_since}
+        sizes = {one: one.transport.get_write_buffer_size() for one in waiting}
+        taken = self.config.app.state.engine.held_bytes + sum(sizes.values())  # type: ignore[union-attr]
+        for one in sorted(waiting, key=lambda one: waiting[one] or 0):
+            if taken <= self._settings.max_buffered_bytes or one is self:
+                break
+            taken -= sizes[one]
+            one._untaken_since = None
+            one.transport.abort()
 
     @property
     def peer(self) -> int | None:

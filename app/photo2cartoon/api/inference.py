@@ -5,7 +5,6 @@ picture as BYTES, and `pixels`, UINT8 `(H, W, 3)` RGB or `(H, W, 4)` RGBA. Optio
 the request. Tensors come as JSON, or by the extension for binary data behind the JSON.
 """
 
-import asyncio
 import base64
 import io
 import json
@@ -13,7 +12,7 @@ import math
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from fastapi import APIRouter, Request, Response
@@ -26,15 +25,25 @@ from photo2cartoon.api.answers import PRIVATE
 from photo2cartoon.api.arrival import arrive, draw
 from photo2cartoon.api.bodies import LENGTH, decode_base64, read_body
 from photo2cartoon.api.keys import Admitted
+from photo2cartoon.api.large import one_at_a_time, parse_json
 from photo2cartoon.api.openapi import INFER, INFERENCE, MODEL_HEALTH, MODEL_METADATA, SERVER_HEALTH
 from photo2cartoon.api.routes import EngineDep
 from photo2cartoon.engine.engine import Engine
-from photo2cartoon.ground.errors import InvalidOption, MalformedRequest, NotFound, PhotoMissing
+from photo2cartoon.ground.errors import (
+    InvalidOption,
+    MalformedRequest,
+    NotFound,
+    PhotoMissing,
+    TooMuchMemory,
+)
 from photo2cartoon.ground.options import Options, parse_options
 
 HEADER = "Inference-Header-Content-Length"
 PHOTO, CARTOON, PIXELS = "photo", "cartoon", "pixels"
 VERSION = "1"
+MAX_ELEMENTS: Final = 2**24  # of `pixels`: 5.6 megapixels in RGB
+# A level as JSON, in four bytes, so that a picture is written by looking up its levels.
+LEVELS: Final = np.frombuffer(b"".join(b"%3d," % level for level in range(256)), np.uint32)
 # Parameters of the protocol, which are no options.
 RESERVED = {
     "binary_data_output",
@@ -70,13 +79,13 @@ class _Call(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class _Output:
-    """One tensor of the answer, in both forms: as elements in the JSON, or as bytes behind it."""
+    """One tensor of the answer, in both forms: as a list in JSON, or as bytes behind it."""
 
     name: str
     datatype: str
     shape: list[int]
     data: bytes
-    elements: Callable[[], list[Any]]
+    elements: Callable[[], bytes]
 
 
 @router.get("/v2", **INFERENCE)
@@ -134,7 +143,7 @@ async def infer(name: str, request: Request, engine: EngineDep, _: Admitted) -> 
         options = engine.pipeline.styles.settle(options)
         options = options.model_copy(update={"format": options.file_format})
         pictures = await draw(request, engine, photo, options, ticket)
-    return await asyncio.to_thread(_answer, name, call, wanted, pictures)
+    return await one_at_a_time(_answer, name, call, wanted, pictures)
 
 
 def _check_style(engine: Engine, name: str) -> None:
@@ -144,7 +153,7 @@ def _check_style(engine: Engine, name: str) -> None:
 
 async def _read(request: Request, _: int) -> tuple[_Call, bytes]:
     body = await read_body(request)
-    return await asyncio.to_thread(_parse, body, request.headers.get(HEADER))
+    return await one_at_a_time(_parse, body, request.headers.get(HEADER))
 
 
 def _parse(body: bytes, header_length: str | None) -> tuple[_Call, bytes]:
@@ -160,7 +169,7 @@ def _parse(body: bytes, header_length: str | None) -> tuple[_Call, bytes]:
             raise MalformedRequest(f"{HEADER} must be the length of the JSON before the tensors.")
         length = int(header_length)
     try:
-        call = _Call.model_validate(json.loads(body[:length]))
+        call = _Call.model_validate(parse_json(body[:length]))
     except (ValidationError, ValueError, RecursionError) as error:
         raise MalformedRequest("The body is no request for an inference, version 2.") from error
     if len(call.inputs) != 1 or call.inputs[0].name != PHOTO:
@@ -227,13 +236,13 @@ def _answer(name: str, call: _Call, wanted: list[_Wanted], pictures: list[bytes]
         if output.parameters.get("binary_data", binary_by_default):
             members["parameters"] = {"binary_data_size": len(tensor.data)}
             behind.append(tensor.data)
+            described.append(json.dumps(members).encode())
         else:
-            members["data"] = tensor.elements()
-        described.append(members)
-    document = {"model_name": name, "model_version": VERSION, "outputs": described}
+            described.append(_with_last(members, "data", tensor.elements()))
+    document = {"model_name": name, "model_version": VERSION}
     if call.id is not None:
         document["id"] = call.id
-    head = json.dumps(document).encode()
+    head = _with_last(document, "outputs", b"[" + b", ".join(described) + b"]")
     if not behind:
         return Response(head, headers=PRIVATE, media_type="application/json")
     headers = {**PRIVATE, HEADER: str(len(head))}
@@ -242,16 +251,37 @@ def _answer(name: str, call: _Call, wanted: list[_Wanted], pictures: list[bytes]
     )
 
 
+def _with_last(members: dict[str, Any], name: str, value: bytes) -> bytes:
+    """Return a JSON object of `members` and one more, whose value is JSON already."""
+    return b"".join([json.dumps(members).encode()[:-1], f', "{name}": '.encode(), value, b"}"])
+
+
 def _cartoon(pictures: list[bytes]) -> _Output:
     data = b"".join(struct.pack("<I", len(picture)) + picture for picture in pictures)
 
-    def elements() -> list[Any]:
-        return [base64.b64encode(picture).decode() for picture in pictures]
+    def elements() -> bytes:
+        return b'["' + b'", "'.join(map(base64.b64encode, pictures)) + b'"]' if pictures else b"[]"
 
     return _Output(CARTOON, "BYTES", [len(pictures)], data, elements)
 
 
 def _pixels(picture: bytes) -> _Output:
+    """Return the levels of a picture.
+
+    Raises:
+        TooMuchMemory: they are more than `MAX_ELEMENTS`.
+    """
     with Image.open(io.BytesIO(picture)) as image:
+        if image.width * image.height * len(image.getbands()) > MAX_ELEMENTS:
+            most = f"{MAX_ELEMENTS:,} levels"
+            raise TooMuchMemory(f"{PIXELS} has at most {most}: ask for {CARTOON}.")
         pixels = np.asarray(image)
-    return _Output(PIXELS, "UINT8", list(pixels.shape), pixels.tobytes(), pixels.ravel().tolist)
+
+    def elements() -> bytes:
+        written = np.empty(pixels.size + 1, np.uint32)
+        written[0] = np.frombuffer(b"[   ", np.uint32)[0]
+        np.take(LEVELS, pixels.ravel(), out=written[1:], mode="clip")
+        written.view(np.uint8)[-1] = ord("]")  # in place of the last comma
+        return written.tobytes()
+
+    return _Output(PIXELS, "UINT8", list(pixels.shape), pixels.tobytes(), elements)

@@ -4,7 +4,6 @@ The `openai` package works unchanged, with this service's address as its `base_u
 style. A prompt is accepted and not heeded, because a style draws what it was trained to draw.
 """
 
-import asyncio
 import base64
 import time
 from typing import Any
@@ -16,6 +15,7 @@ from photo2cartoon.api.arrival import arrive, draw
 from photo2cartoon.api.bodies import Fields, read_photos
 from photo2cartoon.api.documents import data_url
 from photo2cartoon.api.keys import Admitted
+from photo2cartoon.api.large import one_at_a_time
 from photo2cartoon.api.openapi import IMAGE_EDIT, MODEL, MODELS
 from photo2cartoon.api.routes import EngineDep
 from photo2cartoon.api.schemas import Image, Images, Model, ModelList
@@ -51,7 +51,7 @@ async def edit_image(request: Request, engine: EngineDep, _: Admitted) -> Respon
         options = engine.pipeline.styles.settle(options)
         options = options.model_copy(update={"format": options.file_format})
         pictures = await draw(request, engine, photo, options, ticket)
-    return await asyncio.to_thread(_answer, pictures, options, form)
+    return await one_at_a_time(_answer, pictures, options, form)
 
 
 @router.get("/v1/models", **MODELS)

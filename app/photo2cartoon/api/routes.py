@@ -1,6 +1,5 @@
 """Routes: the walk of a request from top to bottom, and the probes. No image is touched here."""
 
-import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -13,6 +12,7 @@ from photo2cartoon.api.bodies import read_options, read_photo
 from photo2cartoon.api.caller import unless_left
 from photo2cartoon.api.documents import JSON, ZIP, document_response, settle_answer
 from photo2cartoon.api.keys import Admitted
+from photo2cartoon.api.large import one_at_a_time
 from photo2cartoon.api.openapi import CARTOONIZE, LIVE, METRICS, READY, STYLES
 from photo2cartoon.api.styles import describe
 from photo2cartoon.engine.engine import Engine
@@ -39,7 +39,7 @@ async def cartoonize(request: Request, engine: EngineDep, _: Admitted) -> Respon
         if media_type in (JSON, ZIP):
             ticket.report = Report()
             pictures = await unless_left(request, engine.draw(photo, options, ticket))
-            return await asyncio.to_thread(
+            return await one_at_a_time(
                 document_response,
                 media_type,
                 pictures,

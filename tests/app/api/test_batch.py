@@ -93,6 +93,38 @@ def test_what_finds_no_room_is_refused_by_itself(pipeline: Pipeline, photo: byte
     assert refused
 
 
+def test_pictures_of_a_batch_have_as_much_room_as_its_body(pipeline: Pipeline) -> None:
+    """16 scenes of a few megabytes each make pictures of half a gigabyte."""
+    settings = Settings(threads=1, max_body_bytes=1_000, max_batch_bytes=250_000)
+    app = create_app(settings, lambda _: pipeline)
+    with TestClient(app) as client:
+        app.state.engine.pipeline = Stub(lambda *_: [bytes(100_000)])
+        items = client.post(URL, files=photos(*[b"x"] * 4)).json()["items"]
+        app.state.engine.pipeline = pipeline
+        assert [item["status"] for item in items] == [200, 200, 413, 413]
+        assert items[3]["problem"]["code"] == "too_much_memory"
+        assert app.state.engine.held_bytes == 0
+
+
+def test_pictures_of_batches_share_the_room_of_bodies(pipeline: Pipeline, photo: bytes) -> None:
+    (drawn,) = pipeline.cartoonize(photo)
+    body = len(photo) + 10_000
+    settings = Settings(
+        threads=1,
+        max_body_bytes=1_000,
+        max_batch_bytes=body + len(drawn),
+        max_buffered_bytes=body + len(drawn),
+    )
+    app = create_app(settings, lambda _: pipeline)
+    with TestClient(app) as client:
+        engine = app.state.engine
+        assert client.post(URL, files=photos(photo)).json()["items"][0]["status"] == 200
+        with engine.hold(len(drawn)):  # another batch's
+            (item,) = client.post(URL, files=photos(photo)).json()["items"]
+        assert (item["status"], item["problem"]["code"]) == (503, "overloaded")
+        assert engine.held_bytes == 0
+
+
 def test_a_bug_in_one_costs_the_others_nothing(
     client: TestClient, photo: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:

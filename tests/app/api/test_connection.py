@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from photo2cartoon.api.connection import Connection
-from tests.server import Server, connect, read_answer, ready, wait_for
+from tests.server import Server, connect, read_answer, ready, request_bytes, wait_for
 
 LIVE = b"GET /livez HTTP/1.1\r\nHost: x\r\n"
 QUICK = """
@@ -168,6 +168,43 @@ def test_what_nobody_reads_ends_the_connection(server: Server) -> None:
         with pytest.raises((ConnectionResetError, BrokenPipeError)):
             connection.sendall(asked)  # more than all buffers between the two hold together
     assert ready(server.url)["status"] == "ready"
+
+
+LARGE_ANSWERS = """
+import io
+from PIL import Image
+from photo2cartoon.cli.main import main
+from photo2cartoon.pipeline.pipeline import Pipeline
+file = io.BytesIO()
+Image.new("RGB", (8, 8)).save(file, "PNG")
+Pipeline.cartoonize = lambda *_: [file.getvalue() + bytes(12_000_000)]
+main()
+"""
+
+
+def test_answers_that_nobody_takes_share_the_room_of_bodies() -> None:
+    """A caller that takes 5 KB/s of a scene's 36 MB would have them held for two hours."""
+    room = {"P2C_MAX_BUFFERED_BYTES": "15000000"}
+    bodies = {"P2C_MAX_BODY_BYTES": "1000000", "P2C_MAX_BATCH_BYTES": "1000000"}
+    with Server(program=LARGE_ANSWERS, **room, **bodies) as server, contextlib.ExitStack() as stack:
+        callers = []
+        for _ in range(4):
+            caller = stack.enter_context(connect(server.url))
+            caller.sendall(request_bytes(b"\xff\xd8\xff"))
+            assert caller.recv(12) == b"HTTP/1.1 200"
+            callers.append(caller)
+            time.sleep(0.1)  # as long as the system takes to fill its own buffers
+        assert [_all_comes(caller) for caller in callers] == [False, False, False, True]
+        assert ready(server.url)["status"] == "ready"
+
+
+def _all_comes(connection: socket.socket) -> bool:
+    """Whether all of a large answer can be taken, or the server has ended it."""
+    left = 12_000_000
+    with contextlib.suppress(ConnectionResetError):
+        while left > 0 and (piece := connection.recv(1_000_000)):
+            left -= len(piece)
+    return left <= 0
 
 
 def test_a_new_caller_takes_the_place_of_an_idle_one(server: Server) -> None:

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import math
 import struct
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
+from photo2cartoon.api.inference import MAX_ELEMENTS
 from photo2cartoon.ground.settings import LITE
 from tests.app.fakes import engine_of, picture
 
@@ -86,6 +88,30 @@ def test_outputs_come_as_the_request_says(client: TestClient, stubbed: Any) -> N
     assert listed["data"] == [0, 128, 0] * 6
     by_default = client.post(URL, **binary(b"x", parameters={"binary_data_output": True}))
     assert int(by_default.headers[HEADER]) < len(by_default.content)
+
+
+def test_levels_are_the_same_in_json_and_in_bytes(client: TestClient, stubbed: Any) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (16, 48, 4), np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(noise).save(buffer, "PNG")
+    stubbed(lambda *_: [buffer.getvalue()])
+    (listed,) = client.post(URL, **binary(b"x", [{"name": "pixels"}])).json()["outputs"]
+    assert listed["shape"] == [16, 48, 4]
+    assert listed["data"] == noise.ravel().tolist()
+    behind = {"name": "pixels", "parameters": {"binary_data": True}}
+    answer = client.post(URL, **binary(b"x", [behind]))
+    assert answer.content[int(answer.headers[HEADER]) :] == noise.tobytes()
+
+
+def test_levels_without_end_are_not_given(client: TestClient, stubbed: Any) -> None:
+    """As JSON, those of a scene of 12 megapixels took 700 MB, and every thread for seconds."""
+    side = math.isqrt(MAX_ELEMENTS)
+    buffer = io.BytesIO()
+    Image.new("L", (side, side + 1)).save(buffer, "PNG")
+    stubbed(lambda *_: [buffer.getvalue()])
+    answer = client.post(URL, json=call(b"x", [{"name": "pixels"}]))
+    assert (answer.status_code, answer.json()["code"]) == (413, "too_much_memory")
+    assert client.post(URL, json=call(b"x")).status_code == 200
 
 
 @pytest.mark.parametrize(
