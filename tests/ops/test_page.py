@@ -116,7 +116,7 @@ def test_a_portrait_has_a_slider_over_its_part_of_the_photo(page: Page, service:
     assert page.evaluate(clip) == "inset(0px 50% 0px 0px)"  # nothing of it behind the drawing
     page.evaluate("document.querySelector('.compare input').focus()")
     page.press("End")
-    assert page.evaluate(clip) == "inset(0px)"
+    assert page.evaluate(clip) == "inset(0px 0% 0px 0px)"
     canvas = page.evaluate("document.querySelector('canvas.photo-layer').toDataURL()")
     shown = Image.open(io.BytesIO(base64.b64decode(canvas.split(",")[1]))).convert("RGB")
     answer = httpx2.post(
