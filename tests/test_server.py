@@ -225,8 +225,9 @@ def test_draining_under_load_loses_nothing_that_was_accepted(
 
 
 def test_what_the_grace_does_not_cover_is_answered(small_photo: bytes) -> None:
+    long = {"P2C_MAX_QUEUE": "300", "P2C_DEADLINE_MS": "120000"}
     with (
-        Server(P2C_THREADS="1", P2C_MAX_QUEUE="300", P2C_GRACE_S="0.2") as server,
+        Server(P2C_THREADS="1", P2C_GRACE_S="0.2", **long) as server,
         requests_under_way(server.url, small_photo, 80) as connections,
     ):
         wait_for(lambda: ready(server.url)["waiting"] >= 60)

@@ -33,7 +33,7 @@ def test_a_photo_becomes_a_cartoon_on_white(pipeline: Pipeline, photo: bytes) ->
 
 
 def test_colours_are_the_photos_or_as_drawn(pipeline: Pipeline, photo: bytes) -> None:
-    """The astronaut is blond; the generator alone draws her hair gray."""
+    """The astronaut is blond; the generator alone draws her hair reddish gray."""
     default, asked, drawn = (
         pipeline.draw(photo, Options(colours=colours), Ticket())[0].astype(int)
         for colours in (None, "photo", "drawn")
@@ -44,9 +44,10 @@ def test_colours_are_the_photos_or_as_drawn(pipeline: Pipeline, photo: bytes) ->
     assert (drawn == composite(to_image(output), portrait.matte)).all()
     hair = np.s_[15:60, 90:190]
     own, kept, lost = (rgb_to_ab(p[hair]) for p in (portrait.cut.crop.pixels, default, drawn))
-    hues = [np.degrees(np.arctan2(b, a)) for a, b in (own, kept)]
+    hues = [np.degrees(np.arctan2(b, a)) for a, b in (own, kept, lost)]
     assert abs(hues[0] - hues[1]) < 15
-    assert np.hypot(*kept) > 2 * np.hypot(*lost)
+    assert abs(hues[0] - hues[2]) > 40
+    assert np.hypot(*kept) > 1.3 * np.hypot(*lost)
 
 
 def rgb_to_ab(part: NDArray[np.integer]) -> NDArray[np.floating]:
