@@ -71,11 +71,15 @@ def test_kills_lose_nothing_and_double_nothing(store: Store, tmp_path: Path) -> 
         )
         there, said = draw_under_fire(store, "fire", COUNT, nodes, *options)
         refused = start_bulk(store, "none", *options[:4], "--style", "none")
-        assert "none" in refused.communicate()[1]
+        said_of_it = refused.communicate()[1]
+        assert "style must be one of" in said_of_it
+        assert "a worker" not in said_of_it
         assert refused.returncode == 2
     assert 20 <= there < COUNT
     assert f"{COUNT - there} done, {there} skipped, 0 failed" in said
-    assert start_bulk(store, "local").wait() == 0
+    on_one_machine = start_bulk(store, "local")
+    on_one_machine.communicate()
+    assert on_one_machine.returncode == 0
     local = get(store, "local", tmp_path)
     assert len(local) == COUNT
     assert get(store, "fire", tmp_path) == local

@@ -211,8 +211,10 @@ class Pool:
             return
         cause = error.cause if refused else error
         why = str(cause).partition("\n")[0]
+        if isinstance(cause, InvalidOption):
+            raise cause  # the call is wrong, for all of them
         if not self.workers:
-            if isinstance(cause, InvalidOption | ManifestError | StartRefused):
+            if isinstance(cause, ManifestError | StartRefused):
                 raise cause
             raise StartRefused(Finding(f"no worker could start: {why}", "see Ray's logs"))
         err.print(f"a worker could not start: {why}", markup=False)
