@@ -24,7 +24,7 @@ from photo2cartoon.ground.options import Options
 from photo2cartoon.ground.settings import Settings
 from photo2cartoon.ground.ticket import Ticket
 from photo2cartoon.pipeline.pipeline import Pipeline
-from photo2cartoon.pipeline.styles import FREE_SIZE, SIZES
+from photo2cartoon.pipeline.styles import FREE_SIZE
 from photo2cartoon.pipeline.weight import weigh
 
 log = logging.getLogger("photo2cartoon.engine.engine")
@@ -120,17 +120,17 @@ class Engine:
         """Return `options` with the size that the load allows: the one asked for, or a smaller one.
 
         Only a caller who allows it (`on_overload`) gets a smaller one. Nothing is remembered: the
-        queue as it is now decides. Each size is taken below a pressure of its own: the largest
-        below `smaller_from`, the next one halfway to 1, where a caller is refused.
+        queue as it is now decides. What was asked for is drawn below a pressure of `smaller_from`;
+        the steps of the smaller sizes are spread evenly from there to 1, where a caller is refused.
 
         Args:
             options: with style and format settled.
             ticket: the deadline, and where a smaller size is written.
         """
-        styles, most = self.pipeline.styles, 1 - self.settings.smaller_from
+        styles, least = self.pipeline.styles, self.settings.smaller_from
         *larger, fitting = styles.rungs(options)
-        for rung in larger:
-            limit = 1 - most * SIZES.index(rung.size or FREE_SIZE) / (len(SIZES) - 1)
+        for step, rung in enumerate(larger):
+            limit = least + (1 - least) * step / len(larger)
             if self.lanes.pressure(ticket.left_s, styles.cost(rung)) < limit:
                 fitting = rung
                 break
