@@ -15,6 +15,7 @@ from rich.progress import TaskID
 
 from photo2cartoon.cli.folders import count_words, follow
 from photo2cartoon.cli.prepare import Image, Kind, Prepared, Split, plan, prepare
+from photo2cartoon.cli.shards import FOLDER, write_shards
 from photo2cartoon.cli.terminal import (
     count_up,
     err,
@@ -66,6 +67,9 @@ def prepare_data(
         Path | None, typer.Option(help="File of further names to keep for testing.", exists=True)
     ] = None,
     size: Annotated[int, typer.Option(min=32, help="Side of a photo's square, px.")] = 256,
+    shards: Annotated[
+        int, typer.Option(min=0, help="Also write all of it as so many WebDataset shards.")
+    ] = 0,
     jobs: Annotated[int, typer.Option(min=0, help="Threads; 0: one for each core.")] = 0,
     again: Annotated[
         bool, typer.Option("--again", help="Prepare finished pictures again.")
@@ -96,6 +100,9 @@ def prepare_data(
         out.print(f"{words}; {out_folder}", markup=False)
     if not finished:
         raise typer.Exit(130)
+    if shards:
+        paths = write_shards(out_folder, shards)
+        out.print(f"{len(paths)} shards; {out_folder / FOLDER}", markup=False)
 
 
 def train(context: typer.Context) -> None:
