@@ -135,6 +135,10 @@ def evaluate(
     colours: Annotated[
         Colours | None, typer.Option(help="Of --raw: photo or drawn. [the generator's own]")
     ] = None,
+    sample: Annotated[
+        int | None, typer.Option(min=2, help="At most so many photos of each group. [all]")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of --sample: another draw.")] = 0,
 ) -> None:
     """Measure a generator: style, colours and likeness, by group of people. Needs torch.
 
@@ -146,7 +150,9 @@ def evaluate(
         from photo2cartoon_models.readers.weights_error import WeightsError  # noqa: PLC0415
     with told_in_one_line():
         file = find_generator(load_manifest(), model).path
-    request = evaluation.Request(file, photos, cartoons, output, pairs, groups, identity, raw)
+    request = evaluation.Request(
+        file, photos, cartoons, output, pairs, groups, identity, raw, sample, seed
+    )
     settings = read_settings().model_copy(update={"generator": model, "styles": ()})
     serve = partial(draw_aligned, load_pipeline(settings), colours) if raw else None
     try:
