@@ -42,7 +42,7 @@ def main(
     rows = []
     for path in track(photos, "photos", transient=True):
         image = decode_image(read_photo(path, left_half), 10**8)
-        if faces := pipeline.detector.detect(image):
+        if faces := pipeline.cropper.detector.detect(image):
             rows.append(measure(faces[0], image))
     table = Table("per photo", "mean", "sd", "mean of |.|", "p95 of |.|", "max of |.|")
     for name in rows[0]:

@@ -24,7 +24,7 @@ from benchmarks.stages import EXAMPLE
 from photo2cartoon.ground.options import Options
 from photo2cartoon.ground.settings import Settings
 from photo2cartoon.ground.ticket import Ticket
-from photo2cartoon.pipeline import pipeline as pipeline_module
+from photo2cartoon.pipeline import cropper
 from photo2cartoon.pipeline.drawer import Drawing
 from photo2cartoon.pipeline.encode import encode_image
 from photo2cartoon.pipeline.opening import open_pipeline
@@ -89,13 +89,13 @@ def interleave(pipeline: Pipeline, data: bytes, rounds: int) -> tuple[float, flo
 
 def timed(work: Callable[[], None], long_side: int) -> float:
     """Seconds of `work` with detection at `long_side`."""
-    pipeline_module.DETECTION_LONG_SIDE = long_side
+    cropper.DETECTION_LONG_SIDE = long_side
     try:
         start = time.perf_counter()
         work()
         return time.perf_counter() - start
     finally:
-        pipeline_module.DETECTION_LONG_SIDE = SCALED
+        cropper.DETECTION_LONG_SIDE = SCALED
 
 
 def extra_memory(data: bytes, long_side: int | None) -> float:
@@ -118,7 +118,7 @@ def _high_water_mib() -> float:
     return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) / 1024
 
 
-SCALED = pipeline_module.DETECTION_LONG_SIDE
+SCALED = cropper.DETECTION_LONG_SIDE
 
 if __name__ == "__main__":
     typer.run(main)

@@ -32,9 +32,9 @@ from benchmarks.stages import EXAMPLE
 from photo2cartoon.ground.errors import Problem
 from photo2cartoon.ground.machine import MIB
 from photo2cartoon.ground.settings import Settings
+from photo2cartoon.pipeline.cropper import DETECTION_LONG_SIDE
 from photo2cartoon.pipeline.decode import decode_photo
 from photo2cartoon.pipeline.headers import MAX_SCANNED
-from photo2cartoon.pipeline.pipeline import DETECTION_LONG_SIDE
 
 LIMITS = Settings()
 SIDE = 7_064  # px: 49.9 megapixels, in whole blocks of 8

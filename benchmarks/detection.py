@@ -41,7 +41,7 @@ def main(
     painted: Annotated[int, typer.Option(help="To paint out.")] = 293,
 ) -> None:
     """Print three tables."""
-    detector = open_pipeline(Settings()).detector
+    detector = open_pipeline(Settings()).cropper.detector
     known = read(detector, source, max(photos, painted))
     spread = known[:: max(1, len(known) // photos)][:photos]
     console = Console()

@@ -22,11 +22,11 @@ from rich.table import Table
 from benchmarks.stages import list_photos
 from photo2cartoon.ground.settings import Settings
 from photo2cartoon.pipeline.alignment import Alignment, estimate_alignment
+from photo2cartoon.pipeline.cropper import DETECTION_LONG_SIDE
 from photo2cartoon.pipeline.decode import decode_photo
 from photo2cartoon.pipeline.faces.detector import Face, FaceDetector
 from photo2cartoon.pipeline.faces.scrfd import Landmarks106
 from photo2cartoon.pipeline.opening import open_pipeline
-from photo2cartoon.pipeline.pipeline import DETECTION_LONG_SIDE
 
 SAME_FACE = 0.5  # of the square's side: centres further apart are another face's
 SIZE = 256
@@ -49,8 +49,8 @@ def main(
     """Print what is found, then how the crop squares differ."""
     theirs = Settings(detector="insightface", insightface_pack=pack)
     detectors = {
-        "embedded": open_pipeline(Settings()).detector,
-        "insightface": open_pipeline(theirs).detector,
+        "embedded": open_pipeline(Settings()).cropper.detector,
+        "insightface": open_pipeline(theirs).cropper.detector,
     }
     looks: dict[str, list[Look]] = {name: [] for name in detectors}
     differences = []

@@ -65,7 +65,7 @@ def main(
     sheet: Annotated[Path | None, typer.Option(help="Write the scenes to this folder.")] = None,
 ) -> None:
     """Print one row per kind of scene."""
-    detector = open_pipeline(Settings()).detector
+    detector = open_pipeline(Settings()).cropper.detector
     known = read(detector, source, COLUMNS * ROWS * 2)
     table = Table("scene", "heads", "found", "of these wrong", "finds without a head", "ms per MP")
     for height in HEAD_HEIGHTS:

@@ -42,8 +42,8 @@ def main(
     photos = list_photos(sources)
     rows = []
     for path in track(photos[:: max(1, len(photos) // limit)], "photos", transient=True):
-        image = decode_image(path.read_bytes(), pipeline.max_pixels)
-        boxes, faces = find(image, 0), pipeline.detector.detect(image)
+        image = decode_image(path.read_bytes(), pipeline.cropper.max_pixels)
+        boxes, faces = find(image, 0), pipeline.cropper.detector.detect(image)
         if len(boxes) != 1 or not faces:
             continue
         theirs = np.array([(p.x, p.y) for p in predict(image, boxes[0]).parts()], np.float64)

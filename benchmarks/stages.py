@@ -122,12 +122,12 @@ def cells(by_runtime: Mapping[str, Sequence[float] | NDArray[np.float64]]) -> li
 
 def side_by_side(photo: bytes, cartoon: bytes, pipeline: Pipeline) -> Image:
     """Photo and cartoon as one picture `(CELL_PX, 2 * CELL_PX, 3)`."""
-    image = decode_image(photo, pipeline.max_pixels)
+    image = decode_image(photo, pipeline.cropper.max_pixels)
     scale = CELL_PX / max(image.shape[:2])
     size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
     cell = np.full((CELL_PX, 2 * CELL_PX, 3), 128, np.uint8)
     cell[: size[1], : size[0]] = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    drawn = decode_image(cartoon, pipeline.max_pixels)
+    drawn = decode_image(cartoon, pipeline.cropper.max_pixels)
     cell[:, CELL_PX:] = cv2.resize(drawn, (CELL_PX, CELL_PX), interpolation=cv2.INTER_AREA)
     return cell
 

@@ -49,7 +49,7 @@ def main(
     sheet: Annotated[Path | None, typer.Option(help="Write wrong finds to this folder.")] = None,
 ) -> None:
     """Print how many are found, and how many of these are wrong."""
-    detector = open_pipeline(Settings()).detector
+    detector = open_pipeline(Settings()).cropper.detector
     console = Console()
     console.print(look_at_whole(detector, source, whole, eyes))
     known = read(detector, source, photos)

@@ -75,7 +75,7 @@ def read_credits(path: Path, names: list[str]) -> list[str]:
 
 def cut_photo(pipeline: Pipeline, photo: bytes) -> Pixels:
     """Return the square around the face, as it is drawn but upright and within the photo."""
-    image, (cut,) = pipeline.find(photo, Options(), Ticket())
+    image, (cut,) = pipeline.cropper.crop(photo, Options(), Ticket())
     size = np.array(image.shape[1::-1])
     side = min(cut.alignment.side, *size.tolist())
     centre = cut.alignment.to_photo(1)[:, 2]  # a square of one pixel lies at its centre

@@ -152,10 +152,10 @@ class Photo2CartoonPredictor:
             raise ValueError("faces='all' needs compose='scene': one picture must come out")
         ticket = Ticket()
         if chosen.compose == "whole":
-            seen = self.pipeline.find_whole(to_bytes(image), ticket)
+            seen = self.pipeline.cropper.whole(to_bytes(image), ticket)
             cartoon = self.pipeline.styles.drawer(chosen).draw_whole(seen, ticket)
         else:
-            photo, cuts = self.pipeline.find(to_bytes(image), chosen, ticket)
+            photo, cuts = self.pipeline.cropper.crop(to_bytes(image), chosen, ticket)
             drawings = self.pipeline.draw_faces(photo, cuts, chosen, ticket)
             (cartoon,) = finish(photo, cuts, drawings, chosen)
             crop = cuts[0].crop

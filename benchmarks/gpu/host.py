@@ -45,7 +45,7 @@ def host(
     manifest = load_manifest()
     fused = open_fused(manifest["selfie"], manifest[LITE], CPU, 1)
     pipeline = open_pipeline(Settings(provider="cpu"))
-    image, (cut,) = pipeline.find(photo.read_bytes(), Options(), Ticket())
+    image, (cut,) = pipeline.cropper.crop(photo.read_bytes(), Options(), Ticket())
     matte, generator = (OnnxNetwork(manifest[name]) for name in ("selfie", LITE))
     staged = StagedDrawer(
         Remembered(matte, matte.run(matte.probe())),

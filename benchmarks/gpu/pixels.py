@@ -114,7 +114,7 @@ def _crops(pipeline: Pipeline, folder: Path) -> Iterator[NDArray[np.uint8]]:
     """The largest face of each photo that has one, (S, S, 3) uint8 RGB."""
     for photo in list_photos([folder]):
         try:
-            _, (cut,) = pipeline.find(photo.read_bytes(), Options(), Ticket())
+            _, (cut,) = pipeline.cropper.crop(photo.read_bytes(), Options(), Ticket())
         except Problem:
             continue
         yield cut.crop.pixels

@@ -161,7 +161,7 @@ class _Worker:
 
     def __init__(self, pipeline: Pipeline, out: Path, size: int) -> None:
         self.pipeline, self.out, self.size = pipeline, out, size
-        self.mesh = pipeline.detector.mesh
+        self.mesh = pipeline.cropper.detector.mesh
         self.steps: dict[Kind, Callable[[Item, bytes], dict[str, Any] | None]] = {
             "A": self._photo,
             "B": self._drawing,
@@ -190,10 +190,10 @@ class _Worker:
         return self._faces(item, crop)
 
     def _drawing(self, item: Item, data: bytes) -> None:
-        write_png(self.out / item.target, decode_image(data, self.pipeline.max_pixels))
+        write_png(self.out / item.target, decode_image(data, self.pipeline.cropper.max_pixels))
 
     def _pair(self, item: Item, data: bytes) -> dict[str, Any] | None:
-        both = decode_image(data, self.pipeline.max_pixels)
+        both = decode_image(data, self.pipeline.cropper.max_pixels)
         height, width = both.shape[:2]
         if width != 2 * height:
             raise NotAPair

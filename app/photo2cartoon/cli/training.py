@@ -169,7 +169,7 @@ def draw_aligned(
     """
     options, ticket = pipeline.styles.settle(Options(colours=colours)), Ticket()
     try:
-        image, (cut,) = pipeline.find(photo, options, ticket)
+        image, (cut,) = pipeline.cropper.crop(photo, options, ticket)
         (drawing,) = pipeline.draw_faces(image, [cut], options, ticket)
     except Problem:
         return None

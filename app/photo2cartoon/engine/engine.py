@@ -185,7 +185,7 @@ class Engine:
 
     def _weigh_now(self, photo: bytes, options: Options) -> int:
         on_gpu = self.pipeline.device.on_gpu
-        return weigh(photo, options, self.pipeline.max_pixels, on_gpu=on_gpu)
+        return weigh(photo, options, self.pipeline.cropper.max_pixels, on_gpu=on_gpu)
 
     def close(self) -> None:
         """Finish what runs, answer what waits, end every thread."""

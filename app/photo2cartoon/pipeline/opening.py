@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 
 from photo2cartoon.ground.settings import Settings
+from photo2cartoon.pipeline.cropper import Cropper
 from photo2cartoon.pipeline.drawer import Drawer, FusedDrawer, StagedDrawer
 from photo2cartoon.pipeline.faces.blazeface import BlazeFaceCascade
 from photo2cartoon.pipeline.faces.detector import FaceDetector
@@ -68,13 +69,13 @@ def open_on(device: Device, settings: Settings) -> Pipeline:
     manifest = load_manifest(check=check)
     matte = find_matte(settings, manifest, check)
     models = find_styles(manifest, (settings.generator, *settings.styles), check)
-    pipeline = Pipeline(
+    cropper = Cropper(
         open_detector(settings, manifest, device),
         open_styles(settings, matte, models, device),
         max_pixels=settings.max_pixels,
         min_face_px=settings.min_face_px,
-        device=device,
     )
+    pipeline = Pipeline(cropper, device)
     try:
         pipeline.warm_up()
     except (Exception, DeviceLost) as error:

@@ -12,9 +12,9 @@ from typing import Final
 
 from photo2cartoon.ground.options import Options
 from photo2cartoon.pipeline.coded_size import find_boxes
+from photo2cartoon.pipeline.cropper import WHOLE_PIXELS, WHOLE_SIDE
 from photo2cartoon.pipeline.decode import sniff_format
 from photo2cartoon.pipeline.headers import check_header, jpeg_frame
-from photo2cartoon.pipeline.pipeline import WHOLE_PIXELS, WHOLE_SIDE
 from photo2cartoon.pipeline.reading.png import CHANNELS
 from photo2cartoon.pipeline.reading.tiff import BITS, PHOTOMETRIC, SAMPLES, read_tags
 from photo2cartoon.pipeline.styles import FREE_SIZE

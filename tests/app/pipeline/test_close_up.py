@@ -35,7 +35,7 @@ def test_the_largest_upright_square_of_the_photo_is_shown(tilt: float) -> None:
 def test_a_portrait_stays_and_a_close_up_fills_the_picture(
     pipeline: Pipeline, photo: bytes
 ) -> None:
-    image, (cut,) = pipeline.find(photo, Options(), Ticket())
+    image, (cut,) = pipeline.cropper.crop(photo, Options(), Ticket())
     drawing = pipeline.styles.drawer(Options()).draw(image, cut, Ticket())
     assert frame_close_up(cut, drawing, (512, 512)) is drawing
     face = np.ascontiguousarray(decode_image(photo, 10**6)[60:180, 170:280])

@@ -107,7 +107,7 @@ def test_a_style_opens_the_eyes_where_they_are_in_the_photo() -> None:
     drawer = pipeline.styles.drawer(Options())
     assert isinstance(drawer, StagedDrawer)
     assert drawer.model.features == "stressed"
-    image, (cut,) = pipeline.find(photo, Options(), Ticket(), 256)
+    image, (cut,) = pipeline.cropper.crop(photo, Options(), Ticket(), 256)
     opened = drawer.draw(image, cut, Ticket()).cartoon
     drawer.model = replace(drawer.model, features="kept")
     kept = drawer.draw(image, cut, Ticket()).cartoon
@@ -133,6 +133,6 @@ def test_a_style_opens_the_eyes_where_they_are_in_the_photo() -> None:
 def test_a_whole_photo_gets_open_eyes_too() -> None:
     pipeline = open_pipeline(Settings(generator="comic", styles=(), provider="cpu"))
     photo = PHOTO.read_bytes()
-    kept = pipeline.find_whole(photo, Ticket()).astype(int)
-    opened = pipeline.find_whole(photo, Ticket(), stressed=True).astype(int)
+    kept = pipeline.cropper.whole(photo, Ticket()).astype(int)
+    opened = pipeline.cropper.whole(photo, Ticket(), stressed=True).astype(int)
     assert 0.0002 < (np.abs(opened - kept).max(axis=2) > 8).mean() < 0.02

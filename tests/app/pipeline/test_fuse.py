@@ -55,14 +55,14 @@ def bound(generator: Model) -> BoundNetwork:
 @pytest.fixture(scope="module")
 def crops(pipeline: Pipeline, photo: bytes) -> NDArray[np.uint8]:
     """Three different crops, (3, 256, 256, 3)."""
-    _, (cut,) = pipeline.find(photo, Options(), Ticket())
+    _, (cut,) = pipeline.cropper.crop(photo, Options(), Ticket())
     return np.stack((cut.crop.pixels, 255 - cut.crop.pixels, cut.crop.pixels[:, ::-1]))
 
 
 def draw_both(
     pipeline: Pipeline, fused: BoundNetwork, photo: bytes, options: Options
 ) -> Iterator[Drawing]:
-    image, (cut,) = pipeline.find(photo, options, Ticket())
+    image, (cut,) = pipeline.cropper.crop(photo, options, Ticket())
     for drawer in (pipeline.styles.drawer(Options()), FusedDrawer(fused, MANIFEST[LITE])):
         yield drawer.draw(image, cut, Ticket(), options.colours)
 
@@ -92,7 +92,7 @@ def test_the_fused_graph_colours_as_the_stages_do(
 def test_other_sizes_are_drawn_as_the_stages_draw_them(
     pipeline: Pipeline, fused: BoundNetwork, photo: bytes, size: int
 ) -> None:
-    image, (cut,) = pipeline.find(photo, Options(), Ticket(), size)
+    image, (cut,) = pipeline.cropper.crop(photo, Options(), Ticket(), size)
     staged, whole = pipeline.styles.drawer(Options()), FusedDrawer(fused, MANIFEST[LITE])
     mattes = [drawer.matte(image, cut, Ticket()) for drawer in (staged, whole)]
     assert [matte.shape for matte in mattes] == [(size, size)] * 2
@@ -115,7 +115,7 @@ def test_other_sizes_are_drawn_as_the_stages_draw_them(
 def test_every_kind_of_picture_is_within_a_grey_level(
     pipeline: Pipeline, fused: BoundNetwork, photo: bytes, options: Options
 ) -> None:
-    image, cuts = pipeline.find(photo, options, Ticket())
+    image, cuts = pipeline.cropper.crop(photo, options, Ticket())
     pictures = [
         finish(image, cuts, [drawing], options)[0].astype(int)
         for drawing in draw_both(pipeline, fused, photo, options)
@@ -198,7 +198,7 @@ def test_no_drawing_is_noticed(
     generator = find_generator(MANIFEST, path)
     model, joined = fuse(MATTE, generator)
     drawer = FusedDrawer(OnnxNetwork(model, CPU, joined), generator)
-    image, (cut,) = pipeline.find(photo, Options(), Ticket())
+    image, (cut,) = pipeline.cropper.crop(photo, Options(), Ticket())
     with pytest.raises(UnusableOutput):
         drawer.draw(image, cut, Ticket())
     assert drawer.unusable == 2

@@ -28,7 +28,7 @@ Aligned = tuple[NDArray[np.uint8], Alignment, Crop]
 @pytest.fixture(scope="module")
 def aligned(pipeline: Pipeline, photo: bytes) -> Aligned:
     image = decode_image(photo, 10**6)
-    (face,) = pipeline.detector.detect(image)
+    (face,) = pipeline.cropper.detector.detect(image)
     alignment = estimate_alignment(face, (512, 512))
     return image, alignment, crop_face(image, alignment, 256)
 

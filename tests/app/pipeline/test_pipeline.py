@@ -65,7 +65,7 @@ def test_the_generator_sees_the_aligned_portrait(pipeline: Pipeline, photo: byte
     assert (prepared.tensor[:, outside] == 1).all()
     # The portrait, looked at again, is already aligned.
     portrait = ((prepared.tensor.transpose(1, 2, 0) + 1) * 127.5).round().astype(np.uint8)
-    (face,) = pipeline.detector.detect(np.ascontiguousarray(portrait))
+    (face,) = pipeline.cropper.detector.detect(np.ascontiguousarray(portrait))
     (left_x, left_y), (right_x, right_y) = face.eyes
     assert abs(np.degrees(np.arctan2(right_y - left_y, right_x - left_x))) < 2.5
     left, top, right, bottom = face.box

@@ -120,7 +120,7 @@ def test_a_file_decoded_small_is_decoded_again_for_a_large_portrait(
 ) -> None:
     large, ticket = resized(photo, 8), Ticket()
     options = pipeline.styles.settle(Options(style="comic", size=1024))
-    _, (cut,) = pipeline.find(large, options, ticket)
+    _, (cut,) = pipeline.cropper.crop(large, options, ticket)
     assert int(ticket.facts["scale"]) > 1
     assert cut.crop.pixels.shape == (1024, 1024, 3)
     assert cut.alignment.side >= 1024  # pixels of the file, none invented
@@ -186,14 +186,14 @@ def test_a_whole_photo_is_bounded_and_large_faces_are_drawn_smaller(
     pipeline: Pipeline, photo: bytes
 ) -> None:
     face = resized(photo, 5)  # 2,560 px, its face about 500 px wide
-    height, width = pipeline.find_whole(face, Ticket()).shape[:2]
+    height, width = pipeline.cropper.whole(face, Ticket()).shape[:2]
     assert 1000 < height == width < 2200
     buffer = io.BytesIO()
     Image.new("RGB", (5000, 1000), "green").save(buffer, "PNG")
-    assert pipeline.find_whole(buffer.getvalue(), Ticket()).shape == (410, 2048, 3)
+    assert pipeline.cropper.whole(buffer.getvalue(), Ticket()).shape == (410, 2048, 3)
     buffer = io.BytesIO()
     Image.new("RGB", (3000, 3000), "green").save(buffer, "PNG")
-    height, width = pipeline.find_whole(buffer.getvalue(), Ticket()).shape[:2]
+    height, width = pipeline.cropper.whole(buffer.getvalue(), Ticket()).shape[:2]
     assert height * width <= 2048 * 1024 * 1.01
 
 
@@ -202,7 +202,7 @@ def test_a_scene_draws_a_large_head_large(pipeline: Pipeline, photo: bytes) -> N
     sizes = {}
     for style in (LITE, "comic"):
         options = pipeline.styles.settle(Options(style=style, compose="scene"))
-        _, (cut,) = pipeline.find(large, options, Ticket())
+        _, (cut,) = pipeline.cropper.crop(large, options, Ticket())
         sizes[style] = len(cut.crop.pixels)
     assert sizes == {LITE: 256, "comic": 1024}
 

@@ -18,7 +18,7 @@ from photo2cartoon.pipeline.pipeline import Pipeline
 
 
 def short_range(pipeline: Pipeline) -> BlazeFace:
-    finder = pipeline.detector.finder
+    finder = pipeline.cropper.detector.finder
     assert isinstance(finder, BlazeFaceCascade)
     return finder.short
 

@@ -30,7 +30,7 @@ def image(photo: bytes) -> NDArray[np.uint8]:
 
 
 def test_the_face_lies_where_it_is(pipeline: Pipeline, image: NDArray[np.uint8]) -> None:
-    (face,) = pipeline.detector.detect(image)
+    (face,) = pipeline.cropper.detector.detect(image)
     assert face.score > 0.99
     assert face.eyes == pytest.approx(np.array([[194, 101], [257, 104]]), abs=4)
     left, top, right, bottom = face.box
@@ -42,11 +42,11 @@ def test_the_face_lies_where_it_is(pipeline: Pipeline, image: NDArray[np.uint8])
 def test_a_tilted_face_turns_with_the_photo(
     pipeline: Pipeline, image: NDArray[np.uint8], tilt: float
 ) -> None:
-    (upright,) = pipeline.detector.detect(image)
+    (upright,) = pipeline.cropper.detector.detect(image)
     turn = cv2.getRotationMatrix2D((225, 130), tilt, 1.0)
     turned = cv2.warpAffine(image, turn, (512, 512)).astype(np.uint8)
 
-    (face,) = pipeline.detector.detect(turned)
+    (face,) = pipeline.cropper.detector.detect(turned)
 
     dx, dy = face.eyes[1] - face.eyes[0]
     assert np.degrees(np.arctan2(dy, dx)) == pytest.approx(-tilt, abs=5)
@@ -63,7 +63,7 @@ def test_small_faces_in_large_scenes_are_found(
     scene = np.full((960, 1280, 3), 128, np.uint8)
     head = cv2.resize(head, (side, side), interpolation=cv2.INTER_AREA).astype(np.uint8)
     scene[40 : 40 + side, 60 : 60 + side] = head
-    (face,) = pipeline.detector.detect(scene)
+    (face,) = pipeline.cropper.detector.detect(scene)
     assert face.box[3] - face.box[1] == pytest.approx(side * 0.51, rel=0.1)
 
 
@@ -77,13 +77,13 @@ def test_no_face_where_there_is_none(
         "gradient": np.tile(np.arange(256, dtype=np.uint8)[None, :, None], (256, 1, 3)),
         "no head": np.ascontiguousarray(image[260:]),
     }
-    assert pipeline.detector.detect(pictures[kind]) == []
+    assert pipeline.cropper.detector.detect(pictures[kind]) == []
 
 
 def test_a_second_look_starts_from_the_first_ones_landmarks(
     pipeline: Pipeline, image: NDArray[np.uint8]
 ) -> None:
-    mesh: FaceMesh = pipeline.detector.mesh
+    mesh: FaceMesh = pipeline.cropper.detector.mesh
     rough = Region(np.array([232.0, 130.0]), 170.0, 0.2)
     points, score = mesh.predict(image, rough)
     closer = region_of_landmarks(points)
@@ -95,7 +95,9 @@ def test_a_second_look_starts_from_the_first_ones_landmarks(
 def test_the_mesh_tells_a_face_from_its_absence(
     pipeline: Pipeline, image: NDArray[np.uint8]
 ) -> None:
-    _, score = pipeline.detector.mesh.predict(image, Region(np.array([400.0, 400.0]), 150.0, 0.0))
+    _, score = pipeline.cropper.detector.mesh.predict(
+        image, Region(np.array([400.0, 400.0]), 150.0, 0.0)
+    )
     assert score < 0.5
 
 

@@ -91,8 +91,8 @@ def open_pack(tmp_path: Path) -> Open:
 def test_the_same_face_as_the_embedded_detector(
     open_pack: Open, pipeline: Pipeline, image: Image
 ) -> None:
-    (face,) = open_pack().detector.detect(image)
-    (expected,) = pipeline.detector.detect(image)
+    (face,) = open_pack().cropper.detector.detect(image)
+    (expected,) = pipeline.cropper.detector.detect(image)
     assert face.score > 0.9
     assert face.eyes == pytest.approx(expected.eyes, abs=2)
     assert face.box == pytest.approx(expected.box, abs=3)
@@ -105,7 +105,7 @@ def test_it_draws(open_pack: Open, image: Image) -> None:
 
 
 def test_what_is_no_face_is_refused_by_the_mesh(open_pack: Open, image: Image) -> None:
-    detector = open_pack().detector
+    detector = open_pack().cropper.detector
     painted = image.copy()
     cv2.ellipse(painted, (230, 128), (60, 75), 0, 0, 360, (127, 110, 100), -1)
     gray = np.full((512, 512, 3), 128, np.uint8)
@@ -145,7 +145,7 @@ def test_shapes_that_hold_at_one_size_only_are_no_news(
     open_pack: Open, image: Image, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """ONNX Runtime would write nine lines a look to the log."""
-    open_pack().detector.detect(image)
+    open_pack().cropper.detector.detect(image)
     assert capfd.readouterr().err == ""
 
 
@@ -178,7 +178,7 @@ def test_of_much_the_same_scores_the_upright_one_is_tried_first(finder: ScrfdFin
 
 
 def test_any_thread_may_call_it(open_pack: Open, image: Image) -> None:
-    detector = open_pack().detector
+    detector = open_pack().cropper.detector
     pictures = [np.ascontiguousarray(image[:rows]) for rows in (512, 440, 380, 300)] * 4
     alone = [detector.detect(picture) for picture in pictures]
     with ThreadPoolExecutor(4) as pool:
@@ -192,9 +192,9 @@ def test_its_networks_are_ours_in_all_but_their_files(
 ) -> None:
     monkeypatch.setenv("P2C_PROVIDER", "cpu")  # `auto` may run the mesh on OpenVINO
     with_points = open_pack(np.linspace(-0.5, 0.5, 212).reshape(106, 2))
-    names = [network.model.name for network in with_points.detector.networks]
+    names = [network.model.name for network in with_points.cropper.detector.networks]
     assert names == ["det", "face_mesh", "2d106det"]
-    for network in with_points.detector.networks:
+    for network in with_points.cropper.detector.networks:
         assert isinstance(network, OnnxNetwork)
         options = network.session.get_session_options()
         assert (options.intra_op_num_threads, options.inter_op_num_threads) == (1, 1)
@@ -238,8 +238,8 @@ def in_region(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def test_landmarks_of_the_pack_are_used(open_pack: Open, pipeline: Pipeline, image: Image) -> None:
-    (mesh,) = pipeline.detector.detect(image)
-    (face,) = open_pack(in_region(as_points(mesh))).detector.detect(image)
+    (mesh,) = pipeline.cropper.detector.detect(image)
+    (face,) = open_pack(in_region(as_points(mesh))).cropper.detector.detect(image)
     assert face.eyes == pytest.approx(mesh.eyes + 0.5, abs=0.7)
     assert len(face.outline) == 33 + 2 * 9
     assert face.box == pytest.approx(mesh.box + 0.5, abs=1)
@@ -253,8 +253,8 @@ def test_landmarks_that_do_not_fit_are_not_used_and_said(
     wrong: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    (mesh,) = pipeline.detector.detect(image)
-    detector = open_pack(in_region(as_points(mesh, wrong))).detector
+    (mesh,) = pipeline.cropper.detector.detect(image)
+    detector = open_pack(in_region(as_points(mesh, wrong))).cropper.detector
     with caplog.at_level(logging.WARNING):
         for _ in range(ALARM + 2):
             (face,) = detector.detect(image)
@@ -264,7 +264,7 @@ def test_landmarks_that_do_not_fit_are_not_used_and_said(
 
 @pytest.mark.parametrize("tilt", [0.0, 50.0, -120.0, 180.0])
 def test_points_are_read_at_any_tilt(pipeline: Pipeline, image: Image, tilt: float) -> None:
-    (mesh,) = pipeline.detector.detect(image)
+    (mesh,) = pipeline.cropper.detector.detect(image)
     turn = cv2.getRotationMatrix2D((230.0, 128.0), tilt, 1.0)
     turned = Face(1.0, *(p @ turn[:, :2].T + turn[:, 2] for p in (mesh.eyes, mesh.outline)))
     points = as_points(mesh) @ turn[:, :2].T + turn[:, 2]

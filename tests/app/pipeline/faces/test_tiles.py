@@ -70,7 +70,7 @@ def test_small_heads_of_a_group_are_found_once_each(
     places = [(left, top) for top in (60, 340, 620) for left in range(40, 1200, 130)]
     for left, top in places:
         lay(scene, head, left, top, 50)
-    faces = pipeline.detector.detect(scene, every=True)
+    faces = pipeline.cropper.detector.detect(scene, every=True)
     assert len(faces) == len(places)
     middles = sorted((face.eyes.mean(axis=0) for face in faces), key=lambda m: (m[1] // 100, m[0]))
     expected = np.array(places) + np.array([96, 62]) * 50 / 180
@@ -83,6 +83,6 @@ def test_a_small_head_alone_is_found(
 ) -> None:
     scene = np.full((size[1], size[0], 3), 128, np.uint8)
     lay(scene, head, size[0] // 3, 200, 50)
-    (face,) = pipeline.detector.detect(scene)
+    (face,) = pipeline.cropper.detector.detect(scene)
     expected = np.array([size[0] // 3, 200]) + np.array([96, 62]) * 50 / 180
     assert face.eyes.mean(axis=0) == pytest.approx(expected, abs=4)

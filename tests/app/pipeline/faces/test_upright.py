@@ -25,8 +25,10 @@ def image(photo: bytes) -> NDArray[np.uint8]:
 @pytest.fixture(scope="module")
 def points(pipeline: Pipeline, image: NDArray[np.uint8]) -> NDArray[np.float64]:
     """The astronaut's landmarks: between 180 and 272 from left to right, 70 and 178 downwards."""
-    first, _ = pipeline.detector.mesh.predict(image, Region(np.array([225.0, 125.0]), 170.0, 0.0))
-    return pipeline.detector.mesh.predict(image, region_of_landmarks(first))[0]
+    first, _ = pipeline.cropper.detector.mesh.predict(
+        image, Region(np.array([225.0, 125.0]), 170.0, 0.0)
+    )
+    return pipeline.cropper.detector.mesh.predict(image, region_of_landmarks(first))[0]
 
 
 def seen(score: float, degrees: float, centre: float = 50.0) -> Detection:
@@ -42,7 +44,7 @@ def test_the_mirror_shows_the_same_landmarks(
 ) -> None:
     region = region_of_landmarks(points)
     mirrored = Region(region.centre, region.side, region.angle, mirrored=True)
-    in_mirror, score = pipeline.detector.mesh.predict(image, mirrored)
+    in_mirror, score = pipeline.cropper.detector.mesh.predict(image, mirrored)
     assert score > 0.99
     assert agree(points, in_mirror)
     assert not agree(points, points)  # left and right are not swapped
@@ -146,6 +148,6 @@ def test_half_a_face_is_upright_or_none(
     every: bool,
 ) -> None:
     part = cv2.resize(image[top : top + side, left : left + side], None, fx=4, fy=4)
-    for face in pipeline.detector.detect((part * light).astype(np.uint8), every=every):
+    for face in pipeline.cropper.detector.detect((part * light).astype(np.uint8), every=every):
         eyes = face.eyes / 4 + [left, top]
         assert eyes == pytest.approx(points[[33, 263]], abs=12)
