@@ -12,6 +12,8 @@ OPS_LOCKS := $(DEV_LOCKS) requirements/ops.txt
 TORCH ?= torch==2.13.0
 # One process a core, at most four: each loads the models. A process without work takes over another's tests.
 PARALLEL := -n auto --maxprocesses=4 --dist=worksteal
+# Browsers, Prometheus, nginx and Ray beside each other: a file's tests share what it has started.
+PARALLEL_OPS := -n auto --maxprocesses=2 --dist=loadfile
 COVER :=
 SBOM := out/sbom
 MINUTES := 60
@@ -108,7 +110,7 @@ $(VENV)/npm.stamp: requirements/npm/package-lock.json | $(BIN)/python
 
 # Needs Debian's packages prometheus, nginx-light, chromium and npm beside the wheels.
 test-ops: $(VENV)/ops.stamp $(VENV)/docs.stamp $(VENV)/npm.stamp .venv-clients/stamp .venv-ray/stamp
-	$(BIN)/pytest tests/ops
+	$(BIN)/pytest $(PARALLEL_OPS) tests/ops
 
 # Needs root, and Debian's packages buildah and debootstrap.
 test-image:

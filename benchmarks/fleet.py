@@ -5,6 +5,8 @@ cannot hold or what would miss its deadline, and service times as `benchmarks.st
 Arrivals are Poisson. Nothing is drawn, so the table takes seconds and is the same each time.
 
     python -m benchmarks.fleet --pods 20
+
+`benchmarks.fleet_check` holds it against real instances.
 """
 
 import heapq
@@ -43,12 +45,14 @@ class Pod:
         queue: how many photos may wait.
         dies: when it ends, s, with all that it holds.
         out: from when to when the balancer leaves it out, s.
+        typical: how long it expects a photo to take, s, when it says whether that would be late.
     """
 
     lanes: list[float] = field(default_factory=lambda: [0.0] * LANES)
     queue: int = QUEUE
     dies: float = math.inf
     out: tuple[float, float] = (math.inf, math.inf)
+    typical: float = MEDIAN_S
     _ends: list[float] = field(default_factory=list)
 
     def requests(self, now: float) -> int:
@@ -69,7 +73,7 @@ class Pod:
         """
         start = max(now, self.lanes[0])
         full = self.requests(now) >= len(self.lanes) + self.queue
-        if full or start + MEDIAN_S > deadline:
+        if full or start + self.typical > deadline:
             return None
         end = start + service
         heapq.heapreplace(self.lanes, end)
@@ -94,9 +98,14 @@ def pick_least(pods: list[Pod], now: float, random: np.random.Generator) -> Pod:
 
 @dataclass
 class Outcome:
-    """What became of the requests: the times of those answered in time, s, and counts of others."""
+    """What became of the requests.
 
-    good: list[float] = field(default_factory=list)
+    Attributes:
+        good: by the number of the request, how long those took that were answered in time, s.
+        refused, failed, late: how many of the others there were.
+    """
+
+    good: dict[int, float] = field(default_factory=dict)
     refused: int = 0
     failed: int = 0
     late: int = 0
@@ -108,7 +117,12 @@ class Outcome:
 
 
 def simulate(
-    pods: list[Pod], arrivals: list[float], policy: Policy, tries: int, seed: int
+    pods: list[Pod],
+    arrivals: list[float],
+    policy: Policy,
+    tries: int,
+    seed: int,
+    services: list[float] | None = None,
 ) -> Outcome:
     """Send requests to the pods; each is tried on up to `tries` different ones.
 
@@ -118,9 +132,11 @@ def simulate(
         policy: how a pod is chosen.
         tries: 1: a refusal or a death goes to the caller.
         seed: of the choices and service times.
+        services: how long each takes to draw, s; None draws them as they were measured.
     """
     random = np.random.default_rng(seed)
-    services = draw_service_times(random, len(arrivals))
+    if services is None:
+        services = draw_service_times(random, len(arrivals))
     outcome = Outcome()
     # when it is sent, which one it is, and the pods that it has seen
     events: list[tuple[float, int, tuple[int, ...]]] = [
@@ -135,7 +151,10 @@ def simulate(
         if pod and now < pod.dies:
             end = pod.accept(now, services[number], deadline)
         if pod and end is not None and end <= pod.dies:
-            _note(outcome, end, arrivals[number])
+            if end <= deadline:
+                outcome.good[number] = end - arrivals[number]
+            else:
+                outcome.late += 1
             continue
         died = pod is not None and (now >= pod.dies or end is not None)
         if pod and len(seen) + 1 < tries and len(open_pods) > 1:
@@ -146,13 +165,6 @@ def simulate(
         else:
             outcome.refused += 1
     return outcome
-
-
-def _note(outcome: Outcome, end: float, arrived: float) -> None:
-    if end <= arrived + DEADLINE_S:
-        outcome.good.append(end - arrived)
-    else:
-        outcome.late += 1
 
 
 def poisson(rate: Callable[[float], float], most: float, seed: int) -> list[float]:
@@ -209,7 +221,7 @@ def main(
     for name, arrivals, make in scenarios(pods, seed):
         for policy_name, (policy, tries) in POLICIES.items():
             done = simulate(make(), arrivals, policy, tries, seed)
-            middle, tail = np.percentile(done.good, [50, 99]) * 1000
+            middle, tail = np.percentile([*done.good.values()], [50, 99]) * 1000
             table.add_row(
                 name,
                 policy_name,

@@ -6,6 +6,7 @@ What needs kubectl, hadolint or the schemas is in tests/ops.
 import copy
 import math
 import re
+import shlex
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ import yaml
 
 from photo2cartoon.api.server import LAST_JOBS_S
 from photo2cartoon.ground.settings import Settings
+from photo2cartoon_models.training.config import load_config
 from tests.places import ROOT
 from tests.pod_security import our_violations, pod_specs, violations
 
@@ -70,10 +72,19 @@ def test_there_are_pods() -> None:
     assert {path.parent.name for path, _ in PODS} == {"base", "bulk", "kserve", "ray"}
 
 
-@pytest.mark.parametrize("name", ["job.yaml", "pytorchjob.yaml"])
-def test_training_pods_keep_the_restricted_level(name: str) -> None:
-    (pod,) = pod_specs(yaml.safe_load((TRAINING / name).read_text()))
-    assert violations(pod) == set()
+@pytest.mark.parametrize("name", ["job.yaml", "pytorchjob.yaml", "rayjob.yaml"])
+def test_training_pods_keep_the_restricted_level_and_their_words_are_known(name: str) -> None:
+    resource = yaml.safe_load((TRAINING / name).read_text())
+    pods = list(pod_specs(resource))
+    assert pods
+    assert all(violations(pod) == set() for pod in pods)
+    entrypoint = resource["spec"].get("entrypoint")
+    words = shlex.split(entrypoint) if entrypoint else pods[0]["containers"][0]["args"]
+    (file,) = (word.partition("=")[2] for word in words if word.startswith("--config-file="))
+    config = load_config(file, words[words.index("-o") + 1 :])
+    assert config.output_dir == Path("/data/run")
+    mounts = [mount["mountPath"] for mount in pods[-1]["containers"][0]["volumeMounts"]]
+    assert sorted(mounts) == ["/data", "/dev/shm", "/tmp"]
 
 
 @pytest.mark.parametrize(

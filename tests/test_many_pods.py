@@ -193,8 +193,9 @@ def test_the_ray_job_draws_from_store_to_store_on_workers_alone() -> None:
         assert {"name": "RAY_USAGE_STATS_ENABLED", "value": "0"} in container["env"]
 
 
-def test_the_ray_job_names_the_version_of_its_image() -> None:
-    version = load("ray", "rayjob.yaml")["spec"]["rayClusterSpec"]["rayVersion"]
+@pytest.mark.parametrize("folder", ["ray", "training"])
+def test_a_ray_job_names_the_version_of_its_image(folder: str) -> None:
+    version = load(folder, "rayjob.yaml")["spec"]["rayClusterSpec"]["rayVersion"]
     lock = (ROOT / "requirements" / "ray-cluster.txt").read_text()
     assert re.search(rf"^ray==({re.escape(version)}) ", lock, re.MULTILINE)
     # From 2.53 on KubeRay's probes are HTTP; before, they were wget, which the image has not.

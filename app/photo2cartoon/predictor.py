@@ -148,6 +148,8 @@ class Photo2CartoonPredictor:
         chosen = self.pipeline.styles.settle(Options(**options))
         if {"format", "quality"} & chosen.model_fields_set:
             raise ValueError("format and quality are for files, and this returns pixels")
+        if "on_overload" in chosen.model_fields_set:
+            raise ValueError("on_overload is for services, which have a queue")
         if chosen.faces == "all" and chosen.compose == "portrait":
             raise ValueError("faces='all' needs compose='scene': one picture must come out")
         ticket = Ticket()

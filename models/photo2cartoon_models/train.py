@@ -24,6 +24,7 @@ from photo2cartoon_models.training.config import (
 )
 from photo2cartoon_models.training.data import DataError
 from photo2cartoon_models.training.loop import CHECKPOINTS, draw_tests, open_fabric, train
+from photo2cartoon_models.training.shards import fetch_shards
 
 STOPPED = 143  # 128 + SIGTERM, as a shell says it
 
@@ -44,6 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     config, resume = _what(options)
     fabric = open_fabric(config, options.accelerator, options.devices)
+    fetch_shards(config.dataset.train, fabric)
     if options.evaluate_only:
         if not (resume or options.load):
             raise ConfigError("--evaluate-only needs weights: --load FILE or --resume CHECKPOINT")

@@ -165,11 +165,18 @@ def test_options_are_those_of_the_service(predictor: Photo2CartoonPredictor) -> 
         predictor.run(PHOTO, size=300)
 
 
-@pytest.mark.parametrize("option", [{"format": "png"}, {"quality": 90}])
-def test_options_of_files_are_refused(
-    predictor: Photo2CartoonPredictor, option: dict[str, object]
+@pytest.mark.parametrize(
+    ("option", "reason"),
+    [
+        ({"format": "png"}, "format and quality are for files"),
+        ({"quality": 90}, "format and quality are for files"),
+        ({"on_overload": "smaller"}, "on_overload is for services"),
+    ],
+)
+def test_options_of_files_and_services_are_refused(
+    predictor: Photo2CartoonPredictor, option: dict[str, object], reason: str
 ) -> None:
-    with pytest.raises(ValueError, match="format and quality are for files"):
+    with pytest.raises(ValueError, match=reason):
         predictor.run(PHOTO, **option)
 
 

@@ -16,6 +16,7 @@ from benchmarks.fleet import (
     poisson,
     simulate,
 )
+from benchmarks.fleet_check import compare, predict
 
 RANDOM = np.random.default_rng(0)
 
@@ -52,7 +53,7 @@ def test_the_wait_before_one_lane_is_that_of_theory(monkeypatch: pytest.MonkeyPa
     arrivals = poisson(lambda _: rate, rate, seed=3)
     done = simulate([Pod(lanes=[0.0], queue=10_000)], arrivals, pick_random, 1, seed=0)
     assert len(done.good) == len(arrivals)
-    assert np.mean(done.good) == pytest.approx(1.5 * MEDIAN_S, rel=0.05)
+    assert np.mean([*done.good.values()]) == pytest.approx(1.5 * MEDIAN_S, rel=0.05)
 
 
 def test_the_least_busy_pod_is_picked() -> None:
@@ -80,7 +81,9 @@ def test_a_death_costs_what_the_pod_holds_unless_another_is_asked(
     alone = simulate(pods(), [0.0, 0.0], pick_least, 1, seed=0)
     assert (alone.failed, len(alone.good)) == (1, 1)
     again = simulate(pods(), [0.0, 0.0], pick_least, 2, seed=0)
-    assert sorted(again.good) == pytest.approx([1.0, 1.5])  # begun anew when the first died
+    assert sorted(again.good.values()) == pytest.approx(
+        [1.0, 1.5]
+    )  # begun anew when the first died
 
 
 def test_a_dead_pod_is_left_out_after_a_while() -> None:
@@ -97,6 +100,19 @@ def test_every_request_has_one_outcome_and_none_is_good_too_late(policy: str) ->
     for name, arrivals, make in fleet.scenarios(4, seed=2):
         done = simulate(make(), arrivals, pick, tries, seed=2)
         assert done.total == len(arrivals), name
-        assert max(done.good) <= DEADLINE_S
+        assert max(done.good.values()) <= DEADLINE_S
         same = simulate(make(), arrivals, pick, tries, seed=2)
         assert same == done
+
+
+def test_a_real_run_is_compared_by_phase() -> None:
+    """Ten requests a second to three pods; the last phase has one pod left."""
+    arrivals = [number / 10 for number in range(60)]
+    real = {number: 0.1 for number in range(60) if number != 25}
+    simulated = predict(arrivals, [0.2], seconds=2, seed=0).good
+    assert len(simulated) == 60  # a death and a drain cost nobody an answer
+    rows = list(compare(arrivals, real, simulated, seconds=2))
+    assert rows[0] == ("all three", "20", "0", "100", "100", "0", "200", "200")
+    assert rows[1][:5] == ("one was killed", "20", "1", "100", "100")
+    assert rows[2][:3] == ("another was drained", "20", "0")
+    assert float(rows[2][-1]) > 1000  # ten a second are twice what one pod draws

@@ -4,8 +4,6 @@ One instance refuses what it cannot draw at once, one is killed, one is told to 
 """
 
 import re
-import signal
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,52 +11,15 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.ops.prometheus import free_port
-from tests.ops.tools import find
-from tests.places import ROOT
+from benchmarks.gateway import Gateway
 from tests.server import Server, wait_for
 
-CONFIGURATION = ROOT / "examples" / "gateway" / "nginx.conf"
 CALLERS = 6
 SETTINGS = {"P2C_STYLES": "photo2cartoon-lite", "P2C_THREADS": "1", "P2C_DRAIN_DELAY_S": "1"}
 
 
-class Gateway:
-    """nginx before some instances.
-
-    Attributes:
-        url: where it listens.
-        log: one line a request.
-        errors: its warnings.
-    """
-
-    def __init__(self, folder: Path, instances: list[Server]) -> None:
-        """Start it with its files in `folder`."""
-        port = free_port()
-        self.url = f"http://127.0.0.1:{port}"
-        self.log, self.errors = folder / "log", folder / "errors"
-        text = CONFIGURATION.read_text().replace("listen 8080;", f"listen 127.0.0.1:{port};")
-        text = text.replace("/dev/stdout", str(self.log))
-        text = f"user root;\n{text}"  # pytest's folders are the caller's alone
-        text = text.replace("/dev/stderr", str(self.errors))
-        for number, instance in enumerate(instances):
-            address = instance.url.removeprefix("http://")
-            text = text.replace(f"photo2cartoon-{number}:8000", address)
-        (folder / "nginx.conf").write_text(text)
-        command = [find("nginx"), "-p", str(folder), "-c", str(folder / "nginx.conf")]
-        self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        wait_for(self._listens)
-
-    def _listens(self) -> bool:
-        assert self.process.poll() is None
-        try:
-            return httpx2.get(f"{self.url}/metrics").status_code == 404
-        except httpx2.TransportError:
-            return False
-
-    def stop(self) -> None:
-        self.process.send_signal(signal.SIGQUIT)  # what is under way ends first
-        self.process.wait(timeout=30)
+def open_gateway(folder: Path, instances: list[Server]) -> Gateway:
+    return Gateway(folder, [instance.url.removeprefix("http://") for instance in instances])
 
 
 @pytest.fixture(scope="module")
@@ -73,9 +34,8 @@ def instances() -> Iterator[list[Server]]:
 
 @pytest.fixture(scope="module")
 def gateway(instances: list[Server], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    gateway = Gateway(tmp_path_factory.mktemp("nginx"), instances)
-    yield gateway
-    gateway.stop()
+    with open_gateway(tmp_path_factory.mktemp("nginx"), instances) as gateway:
+        yield gateway
 
 
 class Load:
@@ -146,7 +106,7 @@ def test_photos_stay_in_memory(gateway: Gateway, photo: bytes) -> None:
 def test_a_refusal_by_all_keeps_its_retry_after(
     instances: list[Server], photo: bytes, tmp_path: Path
 ) -> None:
-    gateway = Gateway(tmp_path, [instances[2]] * 3)
+    gateway = open_gateway(tmp_path, [instances[2]] * 3)
     load = Load(gateway.url, photo)
     try:
         wait_for(lambda: 503 in load.statuses and 200 in load.statuses, seconds=60)

@@ -20,6 +20,7 @@ from photo2cartoon.engine.engine import Engine
 from photo2cartoon.ground.errors import UploadTimeout
 from photo2cartoon.ground.options import Options
 from photo2cartoon.ground.ticket import Stage, Ticket
+from photo2cartoon.pipeline.styles import LEAST_COST
 
 UPLOAD_GRACE_S: Final = 10
 
@@ -46,7 +47,8 @@ async def arrive(
         UploadTimeout: the body did not arrive in time.
     """
     timeout_s = read_timeout(request, engine.settings)
-    engine.lanes.check_room(timeout_s)
+    smaller = request.query_params.get("on_overload") == "smaller"
+    engine.lanes.check_room(timeout_s, cost=LEAST_COST if smaller else None)
     limit = max_bytes or engine.settings.max_body_bytes
     with engine.hold(min(declared_size(request), limit)):
         pass  # whoever finds no room is told before the body is sent
@@ -107,6 +109,7 @@ async def draw(
         ticket: from `arrive`.
     """
     if gives_several(options):
+        options = engine.fit(options, ticket)
         return await unless_left(request, engine.draw(photo, options, ticket))
-    etag = await engine.name(photo, options)
+    options, etag = await engine.choose(photo, options, ticket)
     return [await unless_left(request, engine.cartoonize(photo, options, ticket, etag))]

@@ -118,8 +118,8 @@ async def _draw_all(
         try:
             if not photo:
                 raise PhotoMissing
-            etag = await engine.name(photo, options)
-            picture = await engine.cartoonize(photo, options, ticket, etag)
+            chosen, etag = await engine.choose(photo, options, ticket)
+            picture = await engine.cartoonize(photo, chosen, ticket, etag)
             if len(picture) > left:
                 raise TooMuchMemory("The batch's pictures are too large to be held together.")
             room.enter_context(engine.hold(len(picture)))

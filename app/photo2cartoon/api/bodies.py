@@ -11,7 +11,7 @@ from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
-from photo2cartoon.api.large import one_at_a_time, parse_json
+from photo2cartoon.api.large import parse_json, read_document
 from photo2cartoon.ground.errors import (
     InvalidOption,
     MalformedRequest,
@@ -55,7 +55,7 @@ async def read_photo(request: Request, max_bytes: int) -> tuple[bytes, Fields]:
         photos, fields = await read_photos(request, max_bytes, max_files=1, names=None)
         photo = photos[0] if photos else b""
     elif kind == JSON:
-        photo, fields = await one_at_a_time(read_json, await read_body(request))
+        photo, fields = await read_document(read_json, await read_body(request))
     elif kind.startswith("image/") or kind in ("", BYTES):
         photo = await read_body(request)
     else:

@@ -25,7 +25,7 @@ from photo2cartoon.api.answers import PRIVATE
 from photo2cartoon.api.arrival import arrive, draw
 from photo2cartoon.api.bodies import LENGTH, decode_base64, read_body
 from photo2cartoon.api.keys import Admitted
-from photo2cartoon.api.large import one_at_a_time, parse_json
+from photo2cartoon.api.large import one_at_a_time, parse_json, read_document
 from photo2cartoon.api.openapi import INFER, INFERENCE, MODEL_HEALTH, MODEL_METADATA, SERVER_HEALTH
 from photo2cartoon.api.routes import EngineDep
 from photo2cartoon.engine.engine import Engine
@@ -153,7 +153,7 @@ def _check_style(engine: Engine, name: str) -> None:
 
 async def _read(request: Request, _: int) -> tuple[_Call, bytes]:
     body = await read_body(request)
-    return await one_at_a_time(_parse, body, request.headers.get(HEADER))
+    return await read_document(_parse, body, request.headers.get(HEADER))
 
 
 def _parse(body: bytes, header_length: str | None) -> tuple[_Call, bytes]:

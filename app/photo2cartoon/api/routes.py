@@ -1,5 +1,6 @@
 """Routes: the walk of a request from top to bottom, and the probes. No image is touched here."""
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -35,9 +36,10 @@ async def cartoonize(request: Request, engine: EngineDep, _: Admitted) -> Respon
     async with arrive(request, engine, read_photo) as ((photo, fields), ticket):
         options = engine.pipeline.styles.settle(read_options(request, fields))
         options, media_type = settle_answer(options, request)
-        etag = await engine.name(photo, options)
-        if media_type in (JSON, ZIP):
+        if media_type in (JSON, ZIP):  # which are always drawn
             ticket.report = Report()
+            options = engine.fit(options, ticket)
+            etag = await engine.name(photo, options)
             pictures = await unless_left(request, engine.draw(photo, options, ticket))
             return await one_at_a_time(
                 document_response,
@@ -49,7 +51,9 @@ async def cartoonize(request: Request, engine: EngineDep, _: Admitted) -> Respon
                 etag=etag,
                 request_id=request.state.request_id,
             )
-        if matches(request.headers.get("if-none-match", ""), etag):
+        has = partial(matches, request.headers.get("if-none-match", ""))
+        options, etag = await engine.choose(photo, options, ticket, has)
+        if has(etag):
             return not_modified(etag)
         picture = await unless_left(request, engine.cartoonize(photo, options, ticket, etag))
     return picture_response(picture, options, etag)

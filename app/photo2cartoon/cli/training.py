@@ -15,6 +15,7 @@ from rich.progress import TaskID
 
 from photo2cartoon.cli.folders import count_words, follow
 from photo2cartoon.cli.prepare import Image, Kind, Prepared, Split, plan, prepare
+from photo2cartoon.cli.shards import FOLDER, write_shards
 from photo2cartoon.cli.terminal import (
     count_up,
     err,
@@ -66,6 +67,9 @@ def prepare_data(
         Path | None, typer.Option(help="File of further names to keep for testing.", exists=True)
     ] = None,
     size: Annotated[int, typer.Option(min=32, help="Side of a photo's square, px.")] = 256,
+    shards: Annotated[
+        int, typer.Option(min=0, help="Also write all of it as so many WebDataset shards.")
+    ] = 0,
     jobs: Annotated[int, typer.Option(min=0, help="Threads; 0: one for each core.")] = 0,
     again: Annotated[
         bool, typer.Option("--again", help="Prepare finished pictures again.")
@@ -96,6 +100,9 @@ def prepare_data(
         out.print(f"{words}; {out_folder}", markup=False)
     if not finished:
         raise typer.Exit(130)
+    if shards:
+        paths = write_shards(out_folder, shards)
+        out.print(f"{len(paths)} shards; {out_folder / FOLDER}", markup=False)
 
 
 def train(context: typer.Context) -> None:
@@ -128,6 +135,10 @@ def evaluate(
     colours: Annotated[
         Colours | None, typer.Option(help="Of --raw: photo or drawn. [the generator's own]")
     ] = None,
+    sample: Annotated[
+        int | None, typer.Option(min=2, help="At most so many photos of each group. [all]")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of --sample: another draw.")] = 0,
 ) -> None:
     """Measure a generator: style, colours and likeness, by group of people. Needs torch.
 
@@ -139,7 +150,9 @@ def evaluate(
         from photo2cartoon_models.readers.weights_error import WeightsError  # noqa: PLC0415
     with told_in_one_line():
         file = find_generator(load_manifest(), model).path
-    request = evaluation.Request(file, photos, cartoons, output, pairs, groups, identity, raw)
+    request = evaluation.Request(
+        file, photos, cartoons, output, pairs, groups, identity, raw, sample, seed
+    )
     settings = read_settings().model_copy(update={"generator": model, "styles": ()})
     serve = partial(draw_aligned, load_pipeline(settings), colours) if raw else None
     try:

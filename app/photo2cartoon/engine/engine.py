@@ -24,6 +24,7 @@ from photo2cartoon.ground.options import Options
 from photo2cartoon.ground.settings import Settings
 from photo2cartoon.ground.ticket import Ticket
 from photo2cartoon.pipeline.pipeline import Pipeline
+from photo2cartoon.pipeline.styles import FREE_SIZE
 from photo2cartoon.pipeline.weight import weigh
 
 log = logging.getLogger("photo2cartoon.engine.engine")
@@ -115,6 +116,51 @@ class Engine:
         finally:
             self.held_bytes -= size
 
+    def fit(self, options: Options, ticket: Ticket) -> Options:
+        """Return `options` with the size that the load allows: the one asked for, or a smaller one.
+
+        Only a caller who allows it (`on_overload`) gets a smaller one. Nothing is remembered: the
+        queue as it is now decides. What was asked for is drawn below a pressure of `smaller_from`;
+        the steps of the smaller sizes are spread evenly from there to 1, where a caller is refused.
+
+        Args:
+            options: with style and format settled.
+            ticket: the deadline, and where a smaller size is written.
+        """
+        styles, least = self.pipeline.styles, self.settings.smaller_from
+        *larger, fitting = styles.rungs(options)
+        for step, rung in enumerate(larger):
+            limit = least + (1 - least) * step / len(larger)
+            if self.lanes.pressure(ticket.left_s, styles.cost(rung)) < limit:
+                fitting = rung
+                break
+        if larger and fitting != larger[0]:
+            ticket.facts["smaller"] = fitting.size or FREE_SIZE
+        return fitting
+
+    async def choose(
+        self,
+        photo: bytes,
+        options: Options,
+        ticket: Ticket,
+        known: Callable[[str], bool] = lambda _: False,
+    ) -> tuple[Options, str]:
+        """Settle the size, and name the picture.
+
+        Args:
+            photo: the bytes of the file.
+            options: with style and format settled.
+            ticket: as for `fit`.
+            known: whether the caller has the picture of that name. What it asked for and has, and
+                what is kept, costs nothing, so no smaller one is drawn.
+        """
+        asked, *smaller = self.pipeline.styles.rungs(options)
+        etag = await self.name(photo, asked)
+        if not smaller or known(etag) or etag in self.results:
+            return asked, etag
+        fitting = self.fit(options, ticket)
+        return fitting, etag if fitting == asked else await self.name(photo, fitting)
+
     async def name(self, photo: bytes, options: Options) -> str:
         """Return the entity tag, quotes included, of the picture that `cartoonize` would return.
 
@@ -133,7 +179,7 @@ class Engine:
 
         Args:
             photo: the bytes of the file.
-            options: with the format settled; they ask for one picture.
+            options: with size and format settled; they ask for one picture.
             ticket: the deadline, and where times and facts are written.
             etag: the picture's name, from `name`.
 
@@ -159,7 +205,10 @@ class Engine:
         if self.lanes.budget < math.inf:
             weight = await self._weigh(photo, options)
         return await self.lanes.run(
-            lambda: self._draw_now(photo, options, ticket, weight), ticket, weight
+            lambda: self._draw_now(photo, options, ticket, weight),
+            ticket,
+            weight,
+            self.pipeline.styles.cost(options),
         )
 
     def _draw_now(self, photo: bytes, options: Options, ticket: Ticket, weight: int) -> list[bytes]:

@@ -30,7 +30,7 @@ from photo2cartoon.ground.errors import (
     TooMuchMemory,
     WouldBeLate,
 )
-from photo2cartoon.ground.forecast import RunningQuantile, RunningTime
+from photo2cartoon.ground.forecast import MEAN_GAIN, RunningQuantile, RunningTime
 from photo2cartoon.ground.ticket import Abandoned, Stage, Ticket
 
 log = logging.getLogger("photo2cartoon.engine.lanes")
@@ -53,6 +53,7 @@ class _Job:
     predicted_wait_s: float
     predicted_s: float
     weight: int = 0
+    cost: float = 1.0
     started: float = 0.0
     passed: "_Job | None" = None
 
@@ -89,7 +90,8 @@ class Lanes:
         threads: number of lanes.
         max_queue: largest number of jobs that may wait.
         budget: most weight of all jobs that run, bytes; infinite where nothing limits it.
-        times: how long a job takes on a lane, s.
+        times: how long a job of cost 1 takes on a lane, s.
+        usual_cost: running mean of the jobs' costs.
         lateness: delay beyond the prediction that a share `ON_TIME` of the jobs stays below, s.
     """
 
@@ -118,6 +120,7 @@ class Lanes:
         self.max_queue = max_queue
         self.budget = budget
         self.times = RunningTime()
+        self.usual_cost = 1.0
         self.lateness = RunningQuantile(ON_TIME)
         self._fastest_s = fastest_s
         self._clock = clock
@@ -156,18 +159,35 @@ class Lanes:
         """How long a job that arrived now would wait for a lane, s.
 
         Lanes become free one after the other, as the jobs on them end; the jobs that wait take the
-        first that is free, each for the mean time.
+        first that is free, each for the mean time of its cost.
         """
-        running, ahead = list(self._running), len(self._waiting)
-        if len(running) < self.threads and not ahead:
+        running, waiting = list(self._running), list(self._waiting)
+        if len(running) < self.threads and not waiting:
             return 0.0
         mean, now = self.times.mean, self._clock()
         free = [0.0] * (self.threads - len(running))
-        free += [_left_s(mean, now - job.started) for job in running]
+        free += [_left_s(mean * job.cost, now - job.started) for job in running]
         heapify(free)
-        for _ in range(ahead):
-            heapreplace(free, free[0] + mean)
-        return max(free[0], (ahead + 0.5) * self._fastest_s())
+        for job in waiting:
+            heapreplace(free, free[0] + mean * job.cost)
+        return max(free[0], (len(waiting) + 0.5) * self._fastest_s())
+
+    def pressure(self, timeout_s: float, cost: float) -> float:
+        """Return how near a job is to being refused: 0 on a free lane; from 1 on it is refused.
+
+        It is the larger of two shares: how many of the places to wait are taken, and how much the
+        predicted wait takes of the time that the caller leaves for waiting.
+
+        Args:
+            timeout_s: how long the caller would wait for the answer.
+            cost: of the job, by the usual one.
+        """
+        wait = max(self.predicted_wait_s, self._wait_for_memory(0))
+        if not wait:
+            return 0.0
+        spare = timeout_s - self.times.mean * cost - self.lateness.value
+        share = wait / spare if spare > 0 else math.inf
+        return max(share, self.waiting / max(1, self.max_queue))
 
     def _wait_for_memory(self, weight: int) -> float:
         """Return how long a job of `weight` bytes that arrived now would wait for memory, s.
@@ -179,15 +199,19 @@ class Lanes:
         if weight + sum(job.weight for job in (*running, *waiting)) <= self.budget:
             return 0.0
         mean, now = self.times.mean, self._clock()
-        before = sum(job.weight * _left_s(mean, now - job.started) for job in running)
-        return (before + sum(job.weight * mean for job in waiting)) / self.budget
+        before = sum(job.weight * _left_s(mean * job.cost, now - job.started) for job in running)
+        return (before + sum(job.weight * mean * job.cost for job in waiting)) / self.budget
 
-    def check_room(self, timeout_s: float = math.inf, weight: int = 0) -> float:
+    def check_room(
+        self, timeout_s: float = math.inf, weight: int = 0, cost: float | None = None
+    ) -> float:
         """Refuse at the door: before a photo is read, or a job queued.
 
         Args:
             timeout_s: how long the caller would wait for the answer.
             weight: memory that the job takes, bytes; 0 where it is not known yet.
+            cost: how long the job takes, by one of cost 1; None, where it is not known yet: as long
+                as the last ones.
 
         Returns:
             The predicted wait, s.
@@ -199,6 +223,7 @@ class Lanes:
             Draining: the lanes have stopped.
         """
         wait = max(self.predicted_wait_s, self._wait_for_memory(weight))
+        takes = self.times.mean * (self.usual_cost if cost is None else cost)
         problem: Problem | None = None
         if weight > self.budget:
             problem = TooMuchMemory()
@@ -207,26 +232,30 @@ class Lanes:
         elif self.running + self.waiting >= self.threads + self.max_queue:
             problem = Overloaded(retry_after_s=wait)
         # A free lane refuses nobody: its time would be lost, and a wrong estimate never mended.
-        elif wait and (late := wait + self.times.mean + self.lateness.value - timeout_s) > 0:
+        elif wait and (late := wait + takes + self.lateness.value - timeout_s) > 0:
             problem = WouldBeLate(retry_after_s=late)
         if problem:
             raise problem
         return wait
 
-    async def run(self, work: Callable[[], T], ticket: Ticket, weight: int = 0) -> T:
+    async def run(
+        self, work: Callable[[], T], ticket: Ticket, weight: int = 0, cost: float = 1.0
+    ) -> T:
         """Run `work` on a lane and await its result; cancelling the await abandons the job.
 
         Args:
             work: what to run.
             ticket: the deadline, and where times are written.
             weight: most memory that the job takes, bytes.
+            cost: how long it takes, by jobs of cost 1.
 
         Raises:
             TooMuchMemory, Overloaded, WouldBeLate, Draining: as from `check_room`.
             DeadlinePassed: the ticket's deadline passed before the work was done; the caller is
                 told then, wherever the job is.
         """
-        wait_s = self.check_room(ticket.left_s, weight)
+        wait_s = self.check_room(ticket.left_s, weight, cost)
+        self.usual_cost += MEAN_GAIN * (cost - self.usual_cost)
         loop = asyncio.get_running_loop()
         job = _Job(
             work,
@@ -235,8 +264,9 @@ class Lanes:
             loop.create_future(),
             self._clock(),
             wait_s,
-            wait_s + self.times.mean,
+            wait_s + self.times.mean * cost,
             weight,
+            cost,
         )
         ticket.at = Stage.QUEUE
         with self._changed:
@@ -320,11 +350,11 @@ class Lanes:
         try:
             self._refuse_what_is_late(job)
             result = self._compute(job)
-            self.times.add(self._clock() - start)
+            self.times.add((self._clock() - start) / job.cost)
         except (Abandoned, DeadlinePassed) as stopped:
             error = stopped  # says nothing about how long a job takes
         except Exception as failed:  # noqa: BLE001 - the caller handles it
-            self.times.add(self._clock() - start)
+            self.times.add((self._clock() - start) / job.cost)
             error = failed
         except BaseException:  # something kills this thread: its caller must not wait forever
             error = InternalError()
@@ -353,7 +383,7 @@ class Lanes:
     def _refuse_what_is_late(self, job: _Job) -> None:
         """Do not begin a job that has waited and can no longer be done in time."""
         job.ticket.check()
-        soonest = self.times.mean - self.times.deviation
+        soonest = (self.times.mean - self.times.deviation) * job.cost
         # As at the door: a job that found a free lane runs, or a wrong estimate would never mend.
         if job.predicted_wait_s and job.ticket.left_s < soonest:
             raise DeadlinePassed

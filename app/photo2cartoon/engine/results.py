@@ -38,6 +38,10 @@ class Results:
         self._kept: LRUCache[str, bytes] = LRUCache(max_bytes, getsizeof=len)
         self._flights: dict[str, _Flight] = {}
 
+    def __contains__(self, etag: str) -> bool:
+        """Whether the picture named `etag` is kept, or being drawn to be kept."""
+        return etag in self._kept or etag in self._flights
+
     async def get(self, etag: str, draw: Draw) -> bytes:
         """Return the picture named `etag`: kept, from a drawing under way, or drawn now.
 

@@ -60,6 +60,10 @@ class Options(BaseModel):
         "error",
         description="error, or centre (the middle of the photo is drawn if no face is found)",
     )
+    on_overload: Literal["error", "smaller"] = Field(
+        "error",
+        description="error, or smaller (a portrait may become smaller while many photos wait)",
+    )
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:

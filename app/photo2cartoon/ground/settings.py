@@ -56,6 +56,12 @@ class Settings(BaseSettings):
     max_queue: int = Field(
         64, ge=0, description="Photos that may wait for a thread; more are refused with 503."
     )
+    smaller_from: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="Share of the wait to a refusal from which `on_overload=smaller` takes effect.",
+    )
     deadline_ms: int = Field(
         30_000,
         ge=1,

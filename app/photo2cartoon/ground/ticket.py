@@ -40,7 +40,7 @@ class Ticket:
         seconds: time by stage, s, in the order in which the stages first ran.
         at: the stage that the photo is in, or was in last.
         facts: what the log and the metrics should know: `faces` found, `scale` of decoding,
-            the `style` that draws.
+            the `style` that draws, the size if it is `smaller` than asked for.
         report: what the caller wants to know of the photo beside its picture, if anything; the
             pipeline fills it in.
         core: the permit to compute that the lane holds, where lanes outnumber cores.

@@ -2,7 +2,7 @@
 
 Pillow decodes: it reads a header without touching pixels, takes an allow-list of formats, and knows
 EXIF, palettes, colour profiles and JPEG's scaled decoding. pi-heif adds iPhone photos. What photos
-from the world need besides, `reading` has: colours, damaged files, kinds of TIFF.
+from the world need besides, `reading` has: colours, damaged files, kinds of TIFF, WebP's pixels.
 """
 
 import contextlib
@@ -27,6 +27,7 @@ from photo2cartoon.pipeline.reading.endings import MOST_MISSING, SEEN, complete
 from photo2cartoon.pipeline.reading.png import strip_png
 from photo2cartoon.pipeline.reading.srgb import to_rgb
 from photo2cartoon.pipeline.reading.tiff import is_misread, open_tiff
+from photo2cartoon.pipeline.reading.webp import read_webp
 
 FORMATS: Final = "JPEG, PNG, WebP, HEIC, AVIF, TIFF, GIF or BMP"
 MAGIC = {
@@ -171,9 +172,10 @@ def _decode(
                 raise TooManyPixels
             if min_long_side:
                 _choose_scale(image, min_long_side)
-            image.load()
-            image.info.update(colours.items())
-            pixels = to_pixels(image)
+            picture = read_webp(data, image) if format_name == "WEBP" else image
+            picture.load()
+            picture.info.update(colours.items())
+            pixels = to_pixels(picture)
     except Problem:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:

@@ -27,7 +27,8 @@ FACE[27:52, 23:41] = 1
 FADE_TOP, FADE_BOTTOM = (0.0, 0.09), (0.05, 0.17)
 TOP, BOTTOM = 0.75, 1.0  # heights in the square: the head above, the shoulders towards the bottom
 TAPER = 2.0  # how far a head narrows on either side for each pixel beyond the border
-SOFT = 0.025
+RISE, ROUND = 0.35, 0.6  # of a crown: its height by half its width, the exponent of its curve
+SOFT, SOFT_CROWN = 0.025, 0.008
 
 
 def predict_matte(
@@ -99,7 +100,7 @@ def fade_out(matte: NDArray[np.float32], crop: Crop) -> NDArray[np.float32]:
     """End a matte softly where the photo ends.
 
     Beyond the border the person goes on for a little: shoulders down to the square's bottom, a head
-    by a cap that narrows, as heads do. Inside the photo nothing changes.
+    by a cap that narrows, as heads do, and a crown at the top. Inside the photo nothing changes.
 
     Args:
         matte: `(S, S)` float32, 0..1.
@@ -118,7 +119,37 @@ def fade_out(matte: NDArray[np.float32], crop: Crop) -> NDArray[np.float32]:
     person = cv2.copyMakeBorder(np.asarray(matte > 0.5, np.uint8), 1, 1, 1, 1, cv2.BORDER_REPLICATE)
     width = cv2.distanceTransform(person, cv2.DIST_L2, 3)[1:-1, 1:-1] * np.float32(1 / size)
     cap = ((width - TAPER * (1 - low) * beyond) * (1 / SOFT) + 1).clip(0, 1)
+    crown = _crown(matte, crop.border)
+    cap[: len(crown)] *= np.maximum(low[: len(crown)], crown)
     return np.asarray(matte * cap * (1 - _smoothstep(beyond, full, gone)), np.float32)
+
+
+def _crown(matte: NDArray[np.float32], border: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How much may be shown above the photo, 0..1: a dome over each part of a head that it cuts.
+
+    What is seen there is the photo's mirror image, in which a head that the border hardly touches
+    would become wider again.
+
+    Returns:
+        `(T, S)`: the upper rows of the square; 1 within the photo.
+    """
+    size = len(matte)
+    first = (
+        (border >= 0).argmax(axis=0).astype(np.float32)
+    )  # row of the photo; 0 where there is none
+    column = np.arange(size)
+    cut = (first > 0) & (np.abs(np.gradient(first)) < 1)
+    head = matte[first.astype(int), column] > 0.5
+    rise = np.zeros(size, np.float32)
+    for start, end in np.flatnonzero(np.diff(np.pad(cut & head, 1))).reshape(-1, 2):
+        half = (end - start) / 2
+        along = (column[start:end] + 0.5 - start) / half - 1  # -1..1
+        rise[start:end] = RISE * half * (1 - along * along) ** ROUND
+    start_of_dome = np.where(cut, first - rise, 0)
+    rows = np.arange((first * cut).max(), dtype=np.float32)[:, None]
+    dome = ((rows - start_of_dome) * np.float32(1 / (SOFT_CROWN * size)) + 1).clip(0, 1)
+    dome[rows >= np.where(cut, first, 0)] = 1
+    return np.asarray(dome, np.float32)
 
 
 def _smoothstep(

@@ -9,6 +9,8 @@ from photo2cartoon_models.manifest import Model
 
 SIZES = (256, 512, 1024)  # px
 FREE_SIZE = 512  # px: of a portrait by a generator that takes any size, where nobody asks
+# Pixels whose drawing takes as long as the rest: a portrait's photo decoded, its face found, ...
+BESIDES = 35_000
 
 
 def portrait_size(model: Model, side: float, asked: int | None) -> int:
@@ -30,6 +32,14 @@ def portrait_size(model: Model, side: float, asked: int | None) -> int:
 def head_size(side: float) -> int:
     """Return the smallest of `SIZES` that holds a square of `side` px, or the largest."""
     return next((size for size in SIZES if size >= side), SIZES[-1])
+
+
+def cost_of(side: int) -> float:
+    """Return how long drawing a portrait of `side` px takes, by one of `FREE_SIZE`."""
+    return (BESIDES + side**2) / (BESIDES + FREE_SIZE**2)
+
+
+LEAST_COST = cost_of(SIZES[0])
 
 
 class Styles:
@@ -66,3 +76,26 @@ class Styles:
     def drawer(self, options: Options) -> Drawer:
         """Return what draws the style of settled `options`."""
         return self.drawers[options.style or self.default]
+
+    def cost(self, options: Options) -> float:
+        """Return how long drawing takes by a portrait of `FREE_SIZE`, as far as options tell.
+
+        Scenes and whole photos, whose size the photo decides, count as such a portrait.
+        """
+        model = self.drawer(options).model
+        if options.compose != "portrait":
+            return 1.0
+        return cost_of((options.size or FREE_SIZE) if model.takes_any_size else model.image_size)
+
+    def rungs(self, options: Options) -> list[Options]:
+        """Return what may be drawn for settled `options`: as asked, then ever smaller portraits.
+
+        One alone where the caller does not allow others, or the style draws at one size only. All
+        are such that they could have been asked for: nothing tells that they are a makeshift.
+        """
+        asked = options.model_copy(update={"on_overload": "error"})
+        free = options.compose == "portrait" and self.drawer(options).model.takes_any_size
+        if options.on_overload == "error" or not free:
+            return [asked]
+        smaller = [size for size in reversed(SIZES) if size < (options.size or FREE_SIZE)]
+        return [asked, *(asked.model_copy(update={"size": size}) for size in smaller)]

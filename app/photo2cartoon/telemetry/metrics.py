@@ -30,6 +30,7 @@ from prometheus_client.registry import Collector
 from photo2cartoon.engine.engine import Engine
 from photo2cartoon.ground.errors import Problem
 from photo2cartoon.ground.ticket import Stage, Ticket
+from photo2cartoon.pipeline.styles import SIZES
 from photo2cartoon.runtime.batcher import BUCKETS, Batcher
 from photo2cartoon.runtime.gpu import read_gpu
 
@@ -99,6 +100,12 @@ class Metrics:
         self._styles = Counter(
             "p2c_styles", "Photos by the style that draws them.", ("style",), registry=self.registry
         )
+        smaller = Counter(
+            "p2c_smaller",
+            "Photos drawn smaller than asked for, by size, since many waited.",
+            ("size",),
+            registry=self.registry,
+        )
         self._keys = Counter(
             "p2c_key_requests",
             "Requests by the name of their API key.",
@@ -125,6 +132,7 @@ class Metrics:
         self._errors = {code: errors.labels(code) for code in CODES}
         self._shed = {reason: shed.labels(reason) for reason in SHED}
         self._cancelled = {stage: cancelled.labels(stage) for stage in Stage}
+        self._smaller = {size: smaller.labels(str(size)) for size in SIZES[:-1]}
         self._scales = {scale: scales.labels(str(scale)) for scale in SCALES}
 
     def _histogram(self, name: str, text: str, *labels: str) -> Histogram:
@@ -162,6 +170,8 @@ class Metrics:
             self.faces.observe(int(faces))
         if child := self._scales.get(int(ticket.facts.get("scale", 0))):
             child.inc()
+        if Stage.ENCODE in ticket.seconds and (size := ticket.facts.get("smaller")):
+            self._smaller[int(size)].inc()
         if style := ticket.facts.get("style"):
             self._styles.labels(style).inc()  # settled, so one of those that are loaded
 

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from photo2cartoon_models.evaluation import measures
+from photo2cartoon_models.evaluation import groups, measures
 from photo2cartoon_models.evaluation.colours import (
     MEANINGS,
     FaceColours,
@@ -24,6 +24,7 @@ from photo2cartoon_models.evaluation.colours import (
     summarise,
 )
 from photo2cartoon_models.evaluation.feature_network import NAME, FeatureNetwork
+from photo2cartoon_models.evaluation.groups import compare_groups, draw_sample
 from photo2cartoon_models.evaluation.identity import Identity, IdentityNetwork
 from photo2cartoon_models.evaluation.measures import Resampled
 from photo2cartoon_models.evaluation.pictures import (
@@ -47,7 +48,10 @@ from photo2cartoon_models.files import write_file
 
 Report = dict[str, Any]
 
-SMALLEST_GROUP = 10  # photos; the mean of fewer is an anecdote
+Sets = list[tuple[str, list[Photo], Callable[[Photo], Image]]]  # name, photos, what is seen of each
+
+DRAWN, SERVED = "photos: this model", "photos: as served"
+PAIRS, OWN = "pairs: this model", "pairs: their own cartoons"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,8 @@ class Request:
         groups: CSV that says which photo belongs to which group of people.
         identity: face recognition network, as `IdentityNetwork` takes it.
         raw: folder of the photos that `photos` were prepared from, to be drawn as the service does.
+        sample: most photos of each group, drawn by `seed`; None: all.
+        seed: of the sample.
     """
 
     model: Path
@@ -73,6 +79,8 @@ class Request:
     groups: Path | None = None
     identity: Path | None = None
     raw: Path | None = None
+    sample: int | None = None
+    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +114,15 @@ def evaluate(request: Request, progress: Progress, serve: Serve | None = None) -
         draw_all(inputs.generator, chosen, what, progress)
     served = serve_all(serve, inputs.raw, photos, request.out, progress) if serve else []
     network = FeatureNetwork(progress)
-    seen = _look(inputs.network, photos, pairs, served, progress) if inputs.network else {}
-    distances = seen["photos"].distances.tolist() if seen else None
+    portraits: Sets = [
+        (DRAWN, photos, Photo.read_cartoon),
+        (SERVED, served, Photo.read_cartoon),
+        ("photos: themselves, gray", photos, lambda photo: measures.to_gray(photo.read_photo())),
+        ("photos: themselves, blurred", photos, lambda photo: measures.blur(photo.read_photo())),
+    ]
+    both: Sets = [(PAIRS, pairs, Photo.read_cartoon), (OWN, pairs, Photo.read_original)]
+    seen = _look(inputs.network, portraits + both, progress) if inputs.network else {}
+    distances = seen[DRAWN].distances.tolist() if seen else None
     report = {
         "model": {"file": inputs.generator.name, "sha256": inputs.generator.sha256},
         "counts": {
@@ -116,12 +131,13 @@ def evaluate(request: Request, progress: Progress, serve: Serve | None = None) -
             "drawings": len(inputs.drawings),
             "served": len(served),
         },
+        "sample": {"most": request.sample, "seed": request.seed} if request.sample else None,
         "interval": {"percent": 95, "resamples": measures.RESAMPLES, "seed": measures.SEED},
         "kid": {"network": NAME, "rows": _kid_rows(network, inputs, served)},
         "identity": _identity(inputs.network, seen) if inputs.network else None,
         "colours": _colours({"as drawn": photos} | ({"as served": served} if served else {})),
         "pairs": _pair_rows(network, pairs),
-        "groups": _groups(photos, distances),
+        "groups": _groups(portraits, seen),
     }
     sheets = [request.out / "sheet.png"]
     write_sheet(sheets[0], photos, pairs, distances)
@@ -140,11 +156,13 @@ def open_inputs(request: Request) -> Inputs:
     for folder in folders:
         if request.out.resolve().is_relative_to(folder.resolve()):
             raise EvaluationError(f"the results must not lie among the pictures of {folder}")
-    groups = read_groups(request.groups) if request.groups else {}
+    known = read_groups(request.groups) if request.groups else {}
     drawn = request.out / "cartoons"
-    photos = plan(request.photos, drawn / "photos", groups)
-    if groups and not any(photo.group for photo in photos):
+    photos = plan(request.photos, drawn / "photos", known)
+    if known and not any(photo.group for photo in photos):
         raise EvaluationError(f"{request.groups} gives no photo of {request.photos} a group")
+    if request.sample is not None:
+        photos = draw_sample(photos, request.sample, request.seed)
     pairs = plan(request.pairs, drawn / "pairs", {}, pairs=True) if request.pairs else []
     drawings = find_drawings(request.cartoons)
     raw = find_raw(request.raw, photos) if request.raw else {}
@@ -166,64 +184,63 @@ def _row(what: str, figure: Resampled) -> Report:
 
 
 def _kid_rows(network: FeatureNetwork, inputs: Inputs, served: list[Photo]) -> list[Report]:
-    """The model's cartoons beside what they were drawn from, which is what they must beat."""
-    paths, photos, pairs = inputs.drawings, inputs.photos, inputs.pairs
-    drawn = network.pool((read_drawing(path) for path in paths), len(paths), "drawings")
+    """The model's cartoons beside what they were drawn from, which is what they must beat.
 
-    def kid(what: str, chosen: list[Photo], read: Callable[[Photo], Image]) -> Resampled:
-        pictures = (read(photo) for photo in chosen)
-        return measures.kid(network.pool(pictures, len(chosen), what), drawn)
-
-    rows = [
-        _row("photos: before", kid("photos", photos, Photo.read_photo)),
-        _row("photos: this model", kid("their cartoons", photos, Photo.read_cartoon)),
+    Each twice: in colour, and in lightness alone, as the drawings are then.
+    """
+    read_all: Sets = [
+        ("photos: before", inputs.photos, Photo.read_photo),
+        (DRAWN, inputs.photos, Photo.read_cartoon),
+        (SERVED, served, Photo.read_small_cartoon),
+        ("pairs: before", inputs.pairs, Photo.read_photo),
+        (PAIRS, inputs.pairs, Photo.read_cartoon),
+        (OWN, inputs.pairs, Photo.read_original),
     ]
-    if served:
-        by_service = kid("served cartoons", served, Photo.read_small_cartoon)
-        rows.append(_row("photos: as served", by_service))
-    if pairs:
-        ours = kid("pairs' cartoons", pairs, Photo.read_cartoon)
-        own = kid("pairs' own cartoons", pairs, Photo.read_original)
-        rows += [
-            _row("pairs: before", kid("pairs' photos", pairs, Photo.read_photo)),
-            _row("pairs: this model", ours),
-            _row("pairs: their own cartoons", own),
-            _row("pairs: this model less their own", ours - own),
-        ]
-    return rows
+    kids: dict[str, list[Resampled]] = {what: [] for what, chosen, _ in read_all if chosen}
+    paths = inputs.drawings
+    tones: dict[str, Callable[[Image], Image]] = {"": lambda picture: picture}
+    tones[", gray"] = measures.to_gray
+    for words, tone in tones.items():
+        pictures = (tone(read_drawing(path)) for path in paths)
+        drawn = network.pool(pictures, len(paths), f"drawings{words}")
+        for what, chosen, read in read_all:
+            if chosen:
+                pictures = (tone(read(photo)) for photo in chosen)
+                vectors = network.pool(pictures, len(chosen), f"{what}{words}")
+                kids[what].append(measures.kid(vectors, drawn))
+    if inputs.pairs:
+        ours, own = kids[PAIRS], kids[OWN]
+        less = [a - b for a, b in zip(ours, own, strict=True)]
+        kids["pairs: this model less their own"] = less
+    return [
+        {**_row(what, colour), "gray": asdict(gray.estimate())}
+        for what, (colour, gray) in kids.items()
+    ]
 
 
-def _look(
-    network: IdentityNetwork,
-    photos: list[Photo],
-    pairs: list[Photo],
-    served: list[Photo],
-    progress: Progress,
-) -> dict[str, Identity]:
-    """Who is seen on the cartoons of the photos, of the pairs, and on the pairs' own."""
-    sets = {"photos": (photos, Photo.read_cartoon), "served": (served, Photo.read_cartoon)}
-    sets |= {"pairs": (pairs, Photo.read_cartoon), "own": (pairs, Photo.read_original)}
-    sets = {name: (chosen, read) for name, (chosen, read) in sets.items() if chosen}
+def _look(network: IdentityNetwork, sets: Sets, progress: Progress) -> dict[str, Identity]:
+    """Who is seen on the pictures of each set, by its name."""
     seen = {}
-    for name, (chosen, read) in sets.items():
-        after = (read(photo) for photo in chosen)
-        seen[name] = network.compare((photo.read_photo() for photo in chosen), after)
+    for what, chosen, read in sets:
+        if chosen:
+            after = (read(photo) for photo in chosen)
+            seen[what] = network.compare((photo.read_photo() for photo in chosen), after)
         progress("identity", len(seen), len(sets))
     return seen
 
 
 def _identity(network: IdentityNetwork, seen: dict[str, Identity]) -> Report:
-    words = {"photos": "photos: this model", "pairs": "pairs: this model"}
-    words["served"] = "photos: as served"
-    words["own"] = "pairs: their own cartoons"
-    rows, means = [], {}
-    for name, identity in seen.items():
-        means[name] = measures.mean(identity.distances)
-        found = asdict(measures.mean(identity.found).estimate())
-        strangers = identity.strangers
-        rows.append({**_row(words[name], means[name]), "strangers": strangers, "found": found})
-    if "own" in means:
-        less = _row("pairs: this model less their own", means["pairs"] - means["own"])
+    means = {what: measures.mean(identity.distances) for what, identity in seen.items()}
+    rows = [
+        {
+            **_row(what, means[what]),
+            "strangers": identity.strangers,
+            "found": asdict(measures.mean(identity.found).estimate()),
+        }
+        for what, identity in seen.items()
+    ]
+    if OWN in means:
+        less = _row("pairs: this model less their own", means[PAIRS] - means[OWN])
         rows.append({**less, "strangers": None, "found": None})
     return {"network": {"file": network.name, "sha256": network.sha256}, "rows": rows}
 
@@ -263,19 +280,15 @@ def _pair_rows(network: FeatureNetwork, pairs: list[Photo]) -> list[Report]:
     ]
 
 
-def _groups(photos: list[Photo], distances: list[float] | None) -> Report | None:
-    """Identity distance by group, nearest first, and the furthest group's by the nearest's."""
-    names = sorted({photo.group for photo in photos} - {""})
-    if not names:
+def _groups(sets: Sets, seen: dict[str, Identity]) -> Report | None:
+    """How many photos each group has, and its identity distance in every set of them."""
+    names = [photo.group for photo in sets[0][1]]
+    counts = [{"group": name, "count": names.count(name)} for name in sorted({*names} - {""})]
+    if not counts:
         return None
-    members = {name: [i for i, p in enumerate(photos) if p.group == name] for name in names}
-    if distances is None:
-        return {"rows": [{"group": name, "count": len(members[name])} for name in names]}
-    means = {
-        name: measures.mean([distances[i] for i in members[name]]).estimate() for name in names
-    }
-    names.sort(key=lambda name: means[name].value)
-    counted = [mean.value for mean in means.values() if mean.count >= SMALLEST_GROUP]
-    ratio = max(counted) / min(counted) if len(counted) > 1 and min(counted) > 0 else None
-    rows = [{"group": name, **asdict(means[name])} for name in names]
-    return {"rows": rows, "ratio": ratio, "smallest": SMALLEST_GROUP}
+    compared = [
+        {"what": what, **compare_groups([p.group for p in chosen], seen[what].distances.tolist())}
+        for what, chosen, _ in sets
+        if what in seen
+    ]
+    return {"counts": counts, "sets": compared, "smallest": groups.SMALLEST}

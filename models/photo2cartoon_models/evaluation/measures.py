@@ -19,6 +19,7 @@ RESAMPLES = 1000
 SEED = 0
 TAILS = (2.5, 97.5)  # percent
 BLUR_SIGMA_PX = 4.0  # of a 256 px picture: what is left are areas of colour, no lines
+SLIGHT_SIGMA_PX = 1.5  # of the same: a blur that hides nobody
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,11 @@ class Resampled:
         if self.count != other.count:
             raise ValueError(f"{self.count} pictures cannot be compared with {other.count}")
         return Resampled(self.value - other.value, self.samples - other.samples, self.count)
+
+    def __truediv__(self, other: "Resampled") -> "Resampled":
+        """The ratio to a figure of other pictures, resampled on its own."""
+        samples = self.samples / other.samples
+        return Resampled(self.value / other.value, samples, self.count + other.count)
 
     def estimate(self) -> Estimate:
         """The figure with its interval."""
@@ -140,6 +146,17 @@ def _draw_pairs(rng: np.random.Generator, count: int) -> Samples:
     while (alone := (weights > 0).sum(1) < 2).any():
         weights[alone] = _draw(rng, count)[alone]
     return weights
+
+
+def to_gray(picture: Image) -> Image:
+    """Lightness alone (CIE L) of a picture (H, W, 3) uint8 RGB, in three equal channels."""
+    light = cv2.cvtColor(picture, cv2.COLOR_RGB2LAB)[:, :, 0]
+    return np.asarray(np.repeat(light[:, :, None], 3, axis=2))
+
+
+def blur(picture: Image) -> Image:
+    """A picture (256, 256, 3) uint8 RGB, slightly blurred."""
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), SLIGHT_SIGMA_PX), np.uint8)
 
 
 def pixel_distance(a: Image, b: Image) -> float:

@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+)
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 DEFAULT = "fast_photo2cartoon"
@@ -18,6 +25,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Side = Annotated[int, Field(ge=32, multiple_of=16)]  # px
+Texts = Annotated[list[str], BeforeValidator(lambda x: [x] if isinstance(x, str) else x)]
 # Keys of PaddleGAN's file that would have to be obeyed, and are not.
 FIXED_HERE = {
     "preprocess": "pictures are always resized, cropped and flipped as published "
@@ -64,9 +72,13 @@ class DiscriminatorSection(Section):
 
 
 class TrainData(Section):
-    """Where the pictures are. `dataroot_p` holds pairs, photo left and cartoon right."""
+    """Where the pictures are. `dataroot_p` holds pairs, photo left and cartoon right.
+
+    `shards` are unpacked into the folder of `dataroot_a` first.
+    """
 
     name: Literal["UnpairedDataset"] = "UnpairedDataset"
+    shards: Texts = []
     dataroot_a: Path = Path("data/photo2cartoon/trainA")
     dataroot_b: Path = Path("data/photo2cartoon/trainB")
     dataroot_p: Path | None = None

@@ -29,6 +29,7 @@ from photo2cartoon_models.training.checkpoint import (
 from photo2cartoon_models.training.config import Config, PublishedConfig
 from photo2cartoon_models.training.fast import Fast
 from photo2cartoon_models.training.log import Log, time_left, write_png
+from photo2cartoon_models.training.processes import LONGEST_WAIT
 from photo2cartoon_models.training.published import Published
 from photo2cartoon_models.training.recipe import Recipe
 
@@ -67,7 +68,7 @@ def open_fabric(config: Config, accelerator: str, devices: int) -> Fabric:
     strategy: str | Strategy = "auto"
     if count * nodes > 1:
         # Buffers follow from weights (spectral norm), so every process computes the same ones.
-        strategy = DDPStrategy(broadcast_buffers=False)
+        strategy = DDPStrategy(broadcast_buffers=False, timeout=LONGEST_WAIT)
     fabric = Fabric(
         accelerator=accelerator,
         strategy=strategy,

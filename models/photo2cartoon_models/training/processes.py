@@ -12,7 +12,7 @@ import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-LONGEST_WAIT = timedelta(days=7)  # for the first process, which draws the pairs
+LONGEST_WAIT = timedelta(days=7)  # for the first process, which draws pairs or unpacks shards
 
 
 @contextmanager

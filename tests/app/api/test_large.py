@@ -13,7 +13,13 @@ import pytest
 from starlette.testclient import TestClient
 
 from photo2cartoon.api import large
-from photo2cartoon.api.large import MAX_PARTS, one_at_a_time, parse_json
+from photo2cartoon.api.large import (
+    MAX_PARTS,
+    READ_AT_ONCE,
+    one_at_a_time,
+    parse_json,
+    read_document,
+)
 from photo2cartoon.ground.settings import LITE
 
 URLS = ["/cartoonize", f"/v2/models/{LITE}/infer"]
@@ -53,6 +59,19 @@ def test_a_photo_with_escaped_slashes_is_read() -> None:
     read = parse_json(escaped)
     assert base64.b64decode(read["photo"]) == photo
     assert parse_json(escaped, tuple)[1] == ("size", 512)
+
+
+def test_a_small_body_waits_for_no_large_one(client: TestClient, photo: bytes) -> None:
+    ended = threading.Event()
+    large._thread.submit(ended.wait, 30)  # somebody's large document
+    document = {"photo": base64.b64encode(photo).decode()}
+    try:
+        answer = client.post("/cartoonize", json=document, headers={"accept": "image/png"})
+        assert (answer.status_code, ended.is_set()) == (200, False)
+        with pytest.raises(TimeoutError):
+            asyncio.run(asyncio.wait_for(read_document(len, bytes(READ_AT_ONCE + 1)), 0.01))
+    finally:
+        ended.set()
 
 
 def test_large_documents_take_turns() -> None:

@@ -59,7 +59,7 @@ def test_fields_mean_options(
     assert client.post(URL, **upload(b"x", "image"), data=fields).status_code == 200
     given = came[0].model_dump(exclude_unset=True)
     assert given.pop("style") == ours.pop("style", LITE)  # the stub's only style
-    assert given == ours | {"format": "png"}
+    assert given == ours | {"format": "png", "on_overload": "error"}
 
 
 @pytest.mark.parametrize(

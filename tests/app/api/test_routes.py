@@ -105,7 +105,7 @@ def test_openapi_names_every_answer_and_option(client: TestClient) -> None:
         "application/zip",
     }
     portrait = {"style", "faces", "compose", "size", "background", "colours"}
-    options = portrait | {"format", "quality", "on_no_face"}
+    options = portrait | {"format", "quality", "on_no_face", "on_overload"}
     headers = {"X-Request-Timeout-Ms", "If-None-Match"}
     assert {parameter["name"] for parameter in operation["parameters"]} == options | headers
     assert set(body["multipart/form-data"]["schema"]["properties"]) == options | {"photo"}

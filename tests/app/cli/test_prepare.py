@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import os
+import tarfile
+from itertools import groupby
 from pathlib import Path
 
 import cv2
@@ -201,9 +203,36 @@ def test_the_command(
     assert (out / "trainA" / "sub" / "a.png").exists()
     again = CliRunner().invoke(commands, [str(word) for word in words])
     assert "0 done, 9 there, 2 skipped" in again.output
+    check_shards(out, [str(word) for word in words])
     (tmp_path / "empty").mkdir()
     empty = CliRunner().invoke(commands, ["prepare-data", str(tmp_path / "empty"), str(out)])
     assert empty.exit_code == 2
+
+
+def check_shards(out: Path, words: list[str]) -> None:
+    """All that was prepared, in samples of WebDataset, the same bytes each time."""
+    for count in (4, 2):
+        made = CliRunner().invoke(commands, [*words, "--shards", str(count)])
+        assert f"{count} shards" in made.output
+        paths = sorted((out / "shards").iterdir())
+        assert [path.name for path in paths] == [f"{k:04}.tar" for k in range(count)]
+    before = [path.read_bytes() for path in paths]
+    CliRunner().invoke(commands, [*words, "--shards", "2"])
+    assert [path.read_bytes() for path in paths] == before
+    found = {}
+    for path in paths:
+        with tarfile.open(path) as tar:
+            entries = {name: tar.extractfile(name) for name in tar.getnames()}
+            contents = {name: file.read() for name, file in entries.items() if file}
+        # A sample's name ends at the first dot; its files follow each other.
+        keys = [name.partition(".")[0] for name in contents]
+        assert [key for key, _ in groupby(keys)] == [*dict.fromkeys(keys)]
+        for key in dict.fromkeys(keys):
+            line = json.loads(contents[f"{key}.json"])
+            found[line["picture"]] = contents[f"{key}.png"]
+            assert ("points" in line) == (f"{key}.crop.png" in contents) == ("A/" in key)
+    pictures = [path for path in below(out) if path[:5] in ("train", "testA", "testB")]
+    assert found == {name: (out / name).read_bytes() for name in pictures}
 
 
 def test_a_name_that_is_no_utf8_is_escaped(

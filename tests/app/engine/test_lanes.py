@@ -145,6 +145,35 @@ async def test_the_predicted_wait_follows_every_lane() -> None:
     lanes.close()
 
 
+async def test_jobs_of_several_costs_are_forecast_by_their_costs() -> None:
+    clock = Clock()
+    lanes = Lanes(threads=1, max_queue=10, clock=clock)
+
+    def job(seconds: float) -> None:
+        clock.now += seconds
+
+    for cost in (1.0, 4.0, 0.25):
+        await lanes.run(partial(job, 2.0 * cost), Ticket(), cost=cost)
+        assert lanes.times.mean == pytest.approx(2.0)  # the same for all: it is that of cost 1
+    lanes.lateness.value = 0.0
+    async with held(lanes):
+        waiting = [
+            asyncio.create_task(lanes.run(lambda: None, Ticket(), cost=cost))
+            for cost in (4.0, 0.25)
+        ]
+        await until(lambda: lanes.waiting == 2)
+        assert lanes.predicted_wait_s == pytest.approx(2.0 + 8.0 + 0.5)
+        with pytest.raises(WouldBeLate):
+            lanes.check_room(timeout_s=12.0, cost=1.0)
+        lanes.check_room(timeout_s=12.0, cost=0.5)
+        usual = lanes.usual_cost  # where a cost is not known yet, it is that of the last jobs
+        lanes.check_room(timeout_s=10.51 + 2.0 * usual)
+        with pytest.raises(WouldBeLate):
+            lanes.check_room(timeout_s=10.49 + 2.0 * usual)
+    await asyncio.gather(*waiting)
+    lanes.close()
+
+
 async def test_who_would_be_late_is_told_when_to_return(monkeypatch: pytest.MonkeyPatch) -> None:
     lanes = Lanes(threads=2, max_queue=10)
     lanes.times.mean = 2.0

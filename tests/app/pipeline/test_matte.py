@@ -114,6 +114,20 @@ def test_a_head_cut_at_the_top_ends_in_a_soft_cap(tilt: float) -> None:
     assert widths[0] > widths[1] > widths[2] > 0
 
 
+def test_a_head_that_hardly_touches_the_border_does_not_widen_again_beyond_it() -> None:
+    """The mirror image above the photo is an hourglass: of it only a small dome is shown."""
+    border = np.repeat(np.arange(256, dtype=np.float32)[:, None] - 60, 256, axis=1)
+    above = np.abs(np.arange(256) - 60)[:, None]
+    width = 20 + 8 * np.sqrt(above)  # px on either side of the middle
+    head = np.asarray(np.abs(np.arange(256) - 128)[None] <= width, np.float32)
+    shown = fade_out(head, Crop(np.zeros((256, 256, 3), np.uint8), border))
+    np.testing.assert_array_equal(shown[60:180], head[60:180])
+    assert shown[58, 118:138].min() > 0.8
+    assert (shown[:57, :106] == 0).all()
+    assert (shown[:57, 150:] == 0).all()
+    assert (shown[:50] == 0).all()
+
+
 def test_shoulders_cut_by_the_photo_go_on_to_the_bottom_of_the_square() -> None:
     border = np.repeat(245 - np.arange(256, dtype=np.float32)[:, None], 256, axis=1)
     head = draw_head()

@@ -16,7 +16,8 @@ from PIL import Image as Pillow
 from typer.testing import CliRunner
 
 from photo2cartoon.cli.main import commands
-from photo2cartoon_models.evaluation.evaluate import Request, evaluate
+from photo2cartoon_models.evaluation.evaluate import Request, evaluate, open_inputs
+from photo2cartoon_models.evaluation.measures import to_gray
 from photo2cartoon_models.evaluation.pictures import (
     EvaluationError,
     Image,
@@ -80,10 +81,13 @@ def test_a_generator_that_draws_the_photo(report: dict[str, Any]) -> None:
         kid["pairs: this model"] - kid["pairs: their own cartoons"]
     )
     assert kid["photos: before"] > 0  # the drawings are negatives
-    for row in report["identity"]["rows"][:3]:
-        assert row["value"] == pytest.approx(0, abs=1e-4)
-        assert row["found"]["value"] == 1
-        assert row["strangers"] > 0.001
+    rows = {row["what"]: row for row in report["identity"]["rows"]}
+    for what in ("photos: this model", "pairs: this model", "pairs: their own cartoons"):
+        assert rows[what]["value"] == pytest.approx(0, abs=1e-4)
+        assert rows[what]["found"]["value"] == 1
+        assert rows[what]["strangers"] > 0.001
+    gray, blurred = (rows[f"photos: themselves, {how}"]["value"] for how in ("gray", "blurred"))
+    assert gray > blurred > 0
     (colours,) = report["colours"]["sets"]
     assert (colours["what"], colours["sides"]) == ("as drawn", [256])
     assert colours["figures"]["order"]["value"] > 0.95
@@ -107,14 +111,49 @@ def test_a_generator_that_draws_negatives(world: Request, report: dict[str, Any]
     assert kid["photos: before"] == pytest.approx(before)
 
 
+def test_kid_in_gray_does_not_see_colours(world: Request) -> None:
+    """Photos in other colours of the same lightness are as far from the drawings as before."""
+    folder = world.out.parent
+    photos = evaluations.portraits(6)
+    evaluations.write(folder / "coloured", [np.roll(photo, 1, 2) for photo in photos])
+    evaluations.write(folder / "grayed", [to_gray(np.roll(photo, 1, 2)) for photo in photos])
+    bare = replace(world, pairs=None, groups=None, identity=None, out=folder / "gray")
+    coloured, grayed = (
+        {row["what"]: row for row in _run(replace(bare, photos=folder / name))["kid"]["rows"]}
+        for name in ("coloured", "grayed")
+    )
+    for what in ("photos: before", "photos: this model"):
+        gray = coloured[what]["gray"]["value"]
+        assert gray == pytest.approx(grayed[what]["gray"]["value"], rel=0.1)
+        assert gray != coloured[what]["value"]
+        assert coloured[what]["gray"]["low"] < gray < coloured[what]["gray"]["high"]
+
+
 def test_groups(report: dict[str, Any]) -> None:
-    rows = {row["group"]: row for row in report["groups"]["rows"]}
-    assert {name: row["count"] for name, row in rows.items()} == {
-        "male/black": 12,
-        "female/asian": 12,
-    }
-    for row in rows.values():
+    groups = report["groups"]
+    counts = {row["group"]: row["count"] for row in groups["counts"]}
+    assert counts == {"male/black": 12, "female/asian": 12}
+    names = ["photos: this model", "photos: themselves, gray", "photos: themselves, blurred"]
+    assert [compared["what"] for compared in groups["sets"]] == names
+    for row in (row for compared in groups["sets"] for row in compared["rows"]):
         assert row["low"] <= row["value"] <= row["high"]
+        assert row["count"] == counts[row["group"]]
+
+
+def test_a_sample_has_as_many_of_each_group(world: Request) -> None:
+    request = replace(world, pairs=None, identity=None, sample=3)
+    drawn = [
+        {photo.name for photo in open_inputs(replace(request, seed=seed)).photos}
+        for seed in (7, 7, 8)
+    ]
+    assert drawn[0] == drawn[1] != drawn[2]
+    for names in drawn:
+        assert len(names) == 6
+        assert sum(int(name[1:]) < PHOTOS // 2 for name in names) == 3  # male/black
+    report = _run(replace(request, seed=7, out=world.out.parent / "sample"))
+    assert report["sample"] == {"most": 3, "seed": 7}
+    assert report["counts"]["photos"] == 6
+    assert "at most 3 of each group" in (world.out.parent / "sample" / "report.html").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +190,8 @@ def test_what_the_service_draws_is_measured(served: tuple[Request, dict[str, Any
     }
     assert all(lift["value"] < -5 for lift in groups.values())  # of the last set
     assert _values(report["kid"]["rows"])["photos: as served"] > 0
+    by_group = {compared["what"]: compared["rows"] for compared in report["groups"]["sets"]}
+    assert sum(row["count"] for row in by_group["photos: as served"]) == PHOTOS - 1
     rows = {row["what"]: row["count"] for row in report["identity"]["rows"]}
     assert rows["photos: as served"] == PHOTOS - 1
     assert read_picture(request.out / "served" / "p3.png").shape == (512, 512, 3)
@@ -189,9 +230,15 @@ def test_worst_group_by_best(world: Request) -> None:
     model = evaluations.negative(world.out.parent / "negative.onnx")
     out = world.out.parent / "ratio"
     groups = _run(replace(world, model=model, pairs=None, out=out))["groups"]
-    values = [row["value"] for row in groups["rows"]]
+    compared = groups["sets"][0]
+    values = [row["value"] for row in compared["rows"]]
     assert values == sorted(values)
-    assert groups["ratio"] == pytest.approx(values[-1] / values[0])
+    ratio = compared["ratio"]
+    assert ratio["value"] == pytest.approx(values[-1] / values[0])
+    assert ratio["low"] <= ratio["value"] <= ratio["high"]
+    assert (ratio["nearest"], ratio["furthest"]) == tuple(row["group"] for row in compared["rows"])
+    said = f"times the nearest's ({ratio['nearest']})"
+    assert said in (out / "report.html").read_text()
 
 
 def test_files(world: Request, report: dict[str, Any]) -> None:
@@ -253,7 +300,7 @@ def test_with_nothing_but_photos_and_drawings(world: Request) -> None:
 
 def test_groups_without_identity_are_counted(world: Request) -> None:
     request = replace(world, pairs=None, identity=None, out=world.out.parent / "counted")
-    rows = _run(request)["groups"]["rows"]
+    rows = _run(request)["groups"]["counts"]
     assert rows == [{"group": "female/asian", "count": 12}, {"group": "male/black", "count": 12}]
     assert "male/black" in (request.out / "report.html").read_text()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -17,6 +18,8 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from photo2cartoon.cli.shards import write_shards
+from photo2cartoon_models.train import main
 from photo2cartoon_models.training import distil
 from photo2cartoon_models.training.checkpoint import read_run
 from photo2cartoon_models.training.config import load_config
@@ -42,10 +45,20 @@ def launch(processes: int, arguments: list[str]) -> subprocess.CompletedProcess[
 
 @pytest.mark.parametrize("recipe", ["published", "fast"])
 def test_two_processes_train_one_network(recipe: str, tmp_path: Path) -> None:
-    data = toy.make(tmp_path / "toy", count=6)
-    train = ["photo2cartoon_models.train", *configured(recipe, data, tmp_path)]
-    done = launch(2, [*train, *into(tmp_path / "run")])
+    """From shards, and from the checkpoint of one process that took the first three steps."""
+    write_shards(toy.make(tmp_path / "toy", count=6), 2)
+    arguments = configured(recipe, tmp_path / "unpacked", tmp_path)
+    arguments += ["-o", f"dataset.train.shards={tmp_path / 'toy' / 'shards' / '{0000..0001}.tar'}"]
+    begin = {
+        "published": ["iterations=3"],
+        "fast": ["stages.0.iterations=2", "stages.1.iterations=1"],
+    }
+    assert main([*arguments, *into(tmp_path / "run"), *begin[recipe]]) == 0
+    shutil.rmtree(tmp_path / "unpacked")
+    train = ["photo2cartoon_models.train", *arguments]
+    done = launch(2, [*train, *into(tmp_path / "run"), "--resume", "auto"])
     assert done.returncode == 0, done.stderr
+    assert done.stdout.count("continuing after step 3") == 1
     assert done.stdout.count("all steps done after step 6") == 1  # only the first speaks
     state = read_run(tmp_path / "run" / "checkpoints" / "last.pt")
     assert state["training"]["step"] == 6
@@ -53,32 +66,37 @@ def test_two_processes_train_one_network(recipe: str, tmp_path: Path) -> None:
         assert torch.isfinite(value).all(), name
         assert not name.startswith("module.")
     with (tmp_path / "run" / "metrics.csv").open() as file:
-        assert [row["step"] for row in csv.DictReader(file)] == ["2", "4", "6"]
-    again = launch(2, [*train, *into(tmp_path / "run"), "--resume", "auto"])
-    assert again.returncode == 0, again.stderr
-    assert "nothing to do" in again.stdout
+        assert [row["step"] for row in csv.DictReader(file)] == ["2", "3", "4", "6"]
 
 
-def test_two_processes_learn_in_fifty_steps_what_one_does(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def distilled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `distilling` writes: two processes, and one of them alone after that."""
+    root = tmp_path_factory.mktemp("distilled")
+    distilling.write_pairs(root)
+    done = launch(2, ["tests.train.distilling", str(root)])
+    assert done.returncode == 0, done.stderr
+    return root
+
+
+@pytest.mark.parametrize(("kind", "tolerance"), [("float64", 1e-12), ("float32", 1e-5)])
+def test_two_processes_learn_in_fifty_steps_what_one_does(
+    distilled: Path, kind: str, tolerance: float
+) -> None:
     """Batches of two, shared by two processes, or all of one: the same losses, but for rounding.
 
-    The last bit differs from the second step on, and Adam makes more of it (docs/training.md).
+    In float32 only while Adam does not divide rounding by itself (docs/training.md).
     """
-    distilling.write_pairs(tmp_path / "pairs")
-    words = ["tests.train.distilling", str(tmp_path / "pairs"), str(tmp_path / "out")]
-    for processes in (1, 2):
-        done = launch(processes, words)
-        assert done.returncode == 0, done.stderr
     one, *two = (
-        json.loads((tmp_path / "out" / f"{name}.json").read_text())
+        json.loads((distilled / f"{kind}-{name}.json").read_text())
         for name in ("0of1", "0of2", "1of2")
     )
     assert len(one) == distilling.STEPS
     assert two[0] == two[1]  # both know the mean
-    assert two[0][:2] == pytest.approx(one[:2], rel=1e-6, abs=0)
-    assert two[0] == pytest.approx(one, rel=5e-3, abs=0)
+    assert two[0] == pytest.approx(one, rel=tolerance, abs=0)
+    assert max(one[-5:]) < 0.6 * one[0]  # it learns
     first, second = (
-        torch.load(tmp_path / "out" / f"{rank}of2.pt", weights_only=True)["net"]
+        torch.load(distilled / f"{kind}-{rank}of2.pt", weights_only=True)["net"]
         for rank in range(2)
     )
     assert all(torch.equal(value, second[name]) for name, value in first.items())

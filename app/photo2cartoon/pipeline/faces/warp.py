@@ -70,10 +70,12 @@ def _corners(size: int) -> NDArray[np.float64]:
 
 
 def extend(view: View, to_image: Matrix, size: int) -> View:
-    """Continue a view as far as a square of `size` px sees beyond it, by the colours of its border.
+    """Continue a view as far as a square of `size` px sees beyond it.
 
-    A shoulder goes on as a shoulder, and hair as hair. The colours are smoothed a little along the
-    border, or grain would become stripes.
+    Above the photo by its mirror image: hair goes on as hair, where a matte network would take
+    stripes for background, and end the head along the cut. On the other sides by the colours of
+    the border, so that a shoulder goes on as a shoulder, without a second chin. They are smoothed a
+    little along the border, or grain would become stripes.
 
     Args:
         view: what `cut_view` gave for the same square.
@@ -86,13 +88,13 @@ def extend(view: View, to_image: Matrix, size: int) -> View:
     right, below = np.ceil(corners.max(axis=0) - [width - 1, height - 1]).clip(0).astype(int)
     if not (left or above or right or below):
         return view
-    sides = (above, int(below), left, int(right))
-    pixels = np.asarray(cv2.copyMakeBorder(view.pixels, *sides, cv2.BORDER_REPLICATE), np.uint8)
+    sides = (0, int(below), left, int(right))
+    mirrored = cv2.copyMakeBorder(view.pixels, above, 0, 0, 0, cv2.BORDER_REFLECT_101)
+    pixels = np.asarray(cv2.copyMakeBorder(mirrored, *sides, cv2.BORDER_REPLICATE), np.uint8)
     sigma, bottom, end = SMOOTHED * size, above + height, left + width
-    rows = pixels[above:bottom]
+    rows = pixels[:bottom]
     rows[:, :left] = _smoothed(rows[:, left : left + RIM], 1, sigma)
     rows[:, end:] = _smoothed(rows[:, max(left, end - RIM) : end], 1, sigma)
-    pixels[:above] = _smoothed(pixels[above : above + RIM], 0, sigma)
     pixels[bottom:] = _smoothed(pixels[max(above, bottom - RIM) : bottom], 0, sigma)
     offset = view.from_image[:, 2] + (left, above)
     return View(pixels, np.column_stack([view.from_image[:, :2], offset]))
