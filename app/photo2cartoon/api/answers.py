@@ -123,7 +123,8 @@ def _translate(error: Exception) -> Problem:
     if not isinstance(error, HTTPException):
         return InternalError()
     if error.status_code == 405:
-        allow = (error.headers or {}).get("Allow", "")
-        return MethodNotAllowed(re.sub(r"\bGET\b", "GET, HEAD", allow))
+        allowed = set(re.findall(r"\w+", (error.headers or {}).get("Allow", "")))
+        head = {"HEAD"} if "GET" in allowed else set()
+        return MethodNotAllowed(", ".join(sorted(allowed | head)))
     known = {404: NotFound, 413: BodyTooLarge}
     return known.get(error.status_code, MalformedRequest)()

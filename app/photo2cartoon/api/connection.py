@@ -9,6 +9,9 @@
     number    at most `P2C_MAX_CONNECTIONS`; one more is 503 while all of them work
     peer      at most `P2C_MAX_CONNECTIONS_PER_PEER` from one address; one more is 429 likewise
 
+A request of HTTP/1.1 names one host, and none names two (RFC 9112, 3.2). An offer of another
+protocol is not taken: Java's client offers h2c with every request, and uvicorn would drop its body.
+
 uvicorn's protocol, on which this one is built, has none of these bounds but the 65 s. What cannot
 be answered by the application has the same form as its answers, and is logged and counted alike.
 """
@@ -160,6 +163,13 @@ class Connection(HttpToolsProtocol):
             self._body_left = int(value.strip().lstrip(b"0") or b"0")
 
     def on_headers_complete(self) -> None:
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if hosts > 1 or (not hosts and self.parser.get_http_version() == "1.1"):
+            raise ValueError  # ends the parser's work
+        if self.parser.get_method() == b"CONNECT":
+            raise ValueError  # no more HTTP would follow
+        if self._offers_protocol:
+            return  # it is read again, without the offer
         self._part = _Part.BODY
         self._unset_keepalive_if_required()
         super().on_headers_complete()
@@ -171,6 +181,8 @@ class Connection(HttpToolsProtocol):
         self._untold = 0
 
     def on_message_complete(self) -> None:
+        if self._offers_protocol:
+            return
         super().on_message_complete()
         self._part = _Part.START
         self._untold = 0
@@ -218,6 +230,11 @@ class Connection(HttpToolsProtocol):
         """Whether a request is with the application."""
         return self.cycle is not None and not self.cycle.response_complete
 
+    @property
+    def _offers_protocol(self) -> bool:
+        """Whether the parser would hand the connection to another protocol after this head."""
+        return self.parser.should_upgrade()
+
     def _parse(self) -> None:
         """Give the parser what has come, up to the end of a request that is to be answered.
 
@@ -229,9 +246,9 @@ class Connection(HttpToolsProtocol):
             self._untold += len(piece)
             try:
                 self.parser.feed_data(piece)
-            except HttpParserUpgrade:  # answered as if nothing had been asked; the rest is theirs
-                self.cycle.keep_alive = False
-                self._ahead.clear()
+            except HttpParserUpgrade as found:
+                self._part = _Part.START
+                self._ahead[:0] = self._head_without_offer() + piece[found.args[0] :]
             except HttpParserError:
                 too_large = self._too_large
                 self._refuse(HeadTooLarge() if too_large else MalformedRequest("No valid HTTP."))
@@ -269,6 +286,13 @@ class Connection(HttpToolsProtocol):
         piece = bytes(self._ahead[:size])
         del self._ahead[:size]
         return piece
+
+    def _head_without_offer(self) -> bytes:
+        """Write the head that was parsed anew, without `Upgrade`."""
+        version = self.parser.get_http_version().encode()
+        first = b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, version)
+        lines = [b"%s: %s" % header for header in self.headers if header[0] != b"upgrade"]
+        return b"\r\n".join([first, *lines, b"", b""])
 
     def _count(self, size: int, lines: int = 0) -> None:
         """Count a part of the head, or of the lines after the last chunk."""

@@ -26,7 +26,7 @@ from photo2cartoon.api.answers import SAFE, problem_response
 from photo2cartoon.ground.errors import BodyTooLarge, Draining, InternalError, Problem
 from photo2cartoon.ground.ticket import Stage, Ticket
 from photo2cartoon.telemetry.metrics import CLIENT_LEFT, Metrics
-from photo2cartoon.telemetry.tracing import hide_query, trace_headers, trace_id
+from photo2cartoon.telemetry.tracing import hide_callers_text, trace_headers, trace_id
 
 log = logging.getLogger("photo2cartoon.requests")
 
@@ -72,8 +72,7 @@ class RequestLog(_Middleware):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         start, status = time.perf_counter(), 0
-        if scope.get("query_string"):
-            hide_query()
+        hide_callers_text((scope.get("server") or [""])[0])
 
         async def send_noted(message: Message) -> None:
             nonlocal status

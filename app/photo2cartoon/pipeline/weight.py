@@ -27,6 +27,8 @@ ANSWERED: Final = 48  # of these, what is the crop's, the matte's and the drawin
 FILES: Final = 2  # copies of the file: stripped, and at the decoder's
 RGB: Final = 3  # bytes of a decoded pixel
 BANDS: Final = 0.6  # bytes a pixel: bands, and rounding
+# Copies of the decoded photo while a face is looked for: one with its shadows lifted, and smaller.
+SEARCHED: Final = 1.4
 ENCODED: Final = {"png": 13, "jpeg": 8, "webp": 32}  # bytes a pixel while a scene is encoded
 # Bytes a pixel while every face of a photo is cut out and drawn, and the most in all.
 EVERY_FACE: Final = 24
@@ -53,7 +55,8 @@ def weigh(photo: bytes, options: Options, max_pixels: int, *, on_gpu: bool = Fal
     drawing = (ANSWERED if on_gpu else DRAWN) * _drawn_pixels(pixels, options)
     if options.faces == "all":
         drawing += min(EVERY_FACE * pixels, EVERY_FACE_MOST)
-    stages = [decoding, kept + drawing]
+    searching = (kept - FILES * len(photo)) * SEARCHED
+    stages = [decoding, kept + searching, kept + drawing]
     if options.compose == "scene":  # a copy for each head in turn; the photo is not kept after it
         stages += [kept + 2 * RGB * pixels, kept + ENCODED[options.file_format] * pixels]
     return round((BASE_ON_GPU if on_gpu else BASE) + max(stages))

@@ -56,9 +56,14 @@ def trace_headers() -> dict[str, str]:
     return {name: value for name, value in headers.items() if name == "traceparent"}
 
 
-def hide_query() -> None:
-    """Empty the query in the span of the request under way, where FastAPI has written it."""
-    trace.get_current_span().set_attribute("url.query", "")
+def hide_callers_text(address: str) -> None:
+    """Take path, query and `Host` out of the span of the request under way: FastAPI wrote them.
+
+    The route, which the span has as well, says what was asked. `address` is the server's own.
+    """
+    trace.get_current_span().set_attributes(
+        {"url.path": "", "url.query": "", "server.address": address}
+    )
 
 
 def trace_id() -> str | None:

@@ -53,9 +53,10 @@ def test_head_answers_as_get_without_the_body(client: TestClient, address: str) 
 
 
 def test_head_is_allowed_where_get_is(client: TestClient) -> None:
-    refused = client.post("/livez")
-    assert_problem(refused, 405, "method_not_allowed")
-    assert refused.headers["allow"] == "GET, HEAD"
+    for address in ("/livez", "/"):
+        refused = client.post(address)
+        assert_problem(refused, 405, "method_not_allowed")
+        assert refused.headers["allow"] == "GET, HEAD"
     head = client.head("/cartoonize")
     assert (head.status_code, head.headers["allow"]) == (405, "POST")
 

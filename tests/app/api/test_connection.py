@@ -75,11 +75,37 @@ def _value(size: int) -> bytes:
         (b"nonsense\r\n\r\n", (400, "malformed_request")),
         (LIVE + b"Content-Length: -1\r\n\r\n", (400, "malformed_request")),
         (LIVE + b"Upgrade: websocket\r\nConnection: upgrade\r\n\r\nmore", (200, "ok")),
+        (b"CONNECT /livez HTTP/1.1\r\nHost: x\r\n\r\n", (400, "malformed_request")),
+        (b"GET /livez HTTP/1.1\r\n\r\n", (400, "malformed_request")),
+        (b"GET /livez HTTP/1.0\r\n\r\n", (200, "ok")),
+        (LIVE + b"Host: y\r\n\r\n", (400, "malformed_request")),
     ],
     ids=lambda raw: f"{len(raw)} bytes" if isinstance(raw, bytes) else None,
 )
 def test_heads_are_bounded(server: Server, raw: bytes, expected: tuple[int, str]) -> None:
     assert ask(server, raw) == expected
+
+
+OFFER = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMA\r\n"
+WHOLE = b"POST /cartoonize HTTP/1.1\r\nHost: x\r\n" + OFFER
+
+
+@pytest.mark.parametrize("at", [1, 60, 120, 300, 1000])
+def test_a_body_comes_with_an_offer_of_another_protocol(
+    server: Server, photo: bytes, at: int
+) -> None:
+    body = photo[: len(photo) // 2]  # nothing after its first half: no part of it is lost
+    requests = [
+        WHOLE + b"Content-Length: %d\r\n\r\n" % len(body) + body,
+        WHOLE + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % len(body) + body + b"\r\n0\r\n\r\n",
+    ]
+    with connect(server.url) as connection:
+        for raw in requests:  # in two pieces, one after the other on the same connection
+            connection.sendall(raw[:at])
+            time.sleep(0.02)
+            connection.sendall(raw[at:])
+            status, _, answer = read_answer(connection)
+            assert (status, json.loads(answer)["code"]) == (422, "undecodable_image")
 
 
 CHUNKED = b"POST /cartoonize HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"

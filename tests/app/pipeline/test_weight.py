@@ -18,14 +18,12 @@ MAX_PIXELS = 50_000_000
 SIZE = (2400, 1600)
 BANDS = 4 * MIB  # some rows in every form, whatever the photo
 
-MEASURE = """
-import json, sys
+PEAK = """
+import json
 from pathlib import Path
 from photo2cartoon.ground.machine import give_back_memory
 from photo2cartoon.ground.options import Options
-from photo2cartoon.pipeline.decode import decode_photo, sniff_format
-from photo2cartoon.pipeline.weight import weigh_decoding
-from tests.app.pipeline.test_weight import KINDS, SIZE, make
+from tests.app.pipeline.test_weight import KINDS, SIZE, make, empty_photo
 
 def memory(line):
     with open("/proc/self/status") as status:
@@ -37,10 +35,14 @@ def peak(work):
     before = memory("VmRSS")
     kept = work()
     return memory("VmHWM") - before
+"""
+MEASURE = f"""{PEAK}
+from photo2cartoon.pipeline.decode import decode_photo, sniff_format
+from photo2cartoon.pipeline.weight import weigh_decoding
 
 for kind in KINDS:
     decode_photo(make(kind, (64, 48)), 10**8)  # everything is loaded
-found = {}
+found = {{}}
 for kind in KINDS:
     photo = make(kind)
     taken = peak(lambda: decode_photo(photo, 10**8))
@@ -49,6 +51,30 @@ for kind in KINDS:
     found[kind] = (taken, weight)
 print(json.dumps(found))
 """
+
+SEARCH = f"""{PEAK}
+from photo2cartoon.ground.errors import NoFaceFound
+from photo2cartoon.ground.settings import Settings
+from photo2cartoon.pipeline.opening import open_pipeline
+
+pipeline = open_pipeline(Settings(provider="cpu"))
+
+def search(photo):
+    try:
+        pipeline.cartoonize(photo)
+    except NoFaceFound:
+        return
+
+search(empty_photo(2400))  # everything is loaded, tiles too
+print(json.dumps(peak(lambda: search(empty_photo(4000)))))
+"""
+
+
+def empty_photo(side: int) -> bytes:
+    """A gray PNG in which there is no face."""
+    buffer = io.BytesIO()
+    Image.new("L", (side, side * 3 // 4), 90).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def _colours(mode: str) -> Image.Image:
@@ -102,6 +128,13 @@ def test_no_decoder_takes_more_than_its_photo_weighs() -> None:
     assert heavier == {}
     lighter = {kind: pair for kind, pair in found.items() if pair[0] < pair[1] / 3}
     assert lighter == {}  # a weight far above what is taken would refuse photos for nothing
+
+
+def test_looking_for_a_face_takes_no_more_than_the_photo_weighs() -> None:
+    command = [sys.executable, "-c", SEARCH]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    weight = weigh(empty_photo(4000), Options(size=256), MAX_PIXELS) - BASE
+    assert 0.7 * weight < json.loads(done.stdout) <= weight + BANDS
 
 
 def test_what_is_drawn_and_answered_is_weighed_too() -> None:

@@ -90,7 +90,8 @@ def _full_scale(dtype: np.dtype[Any], parts: Iterable[NDArray[np.generic]]) -> f
 
 def _sane(levels: NDArray[np.generic]) -> NDArray[np.float64]:
     """Return samples without negatives, and with 0 for those that are no numbers."""
-    return np.nan_to_num(levels.astype(np.float64), posinf=0.0).clip(0)
+    with np.errstate(invalid="ignore"):  # a signalling NaN, which is a caller's, would be a warning
+        return np.nan_to_num(levels.astype(np.float64), posinf=0.0).clip(0)
 
 
 def _scale(levels: NDArray[np.generic], full: float, white: int) -> NDArray[np.uint16]:

@@ -195,8 +195,10 @@ def test_profile_and_orientation_are_applied() -> None:
 def test_floats_that_overshoot_are_clipped_and_do_not_darken_the_picture() -> None:
     stored = as_type(COLOURS, "f4")
     stored[0, 0] = (1.4, -0.2, np.nan)
+    stored[0, 1] = (0.0, 0.0, 0.0)
+    stored.view(np.uint32)[0, 1, 2] = 0x7F800001  # a NaN that signals: no warning of it is logged
     found = decode_image(make_tiff(stored, 2), LIMIT)
-    assert found[0, 0].tolist() == [255, 0, 0]
+    assert found[0, :2].tolist() == [[255, 0, 0], [0, 0, 0]]
     assert np.abs(found[1:].astype(int) - COLOURS[1:]).max() <= 1
 
 
