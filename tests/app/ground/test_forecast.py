@@ -25,14 +25,28 @@ def test_it_follows_a_change() -> None:
     assert times.deviation < 0.01
 
 
-@pytest.mark.parametrize("share", [0.5, 0.9, 0.98])
+@pytest.mark.parametrize("share", [0.9, 0.98, 0.995])
 def test_the_quantile_is_followed(share: float) -> None:
     chance = random.Random(0)
     quantile = RunningQuantile(share)
-    values = [chance.random() for _ in range(20_000)]
-    for value in values:
+    above = 0
+    for number in range(20_000):
+        value = chance.random()
+        above += number >= 1_000 and value > quantile.value
         quantile.add(value, step=0.01)
     assert quantile.value == pytest.approx(share, abs=0.03)
+    assert above / 19_000 < 2 * (1 - share)
     for _ in range(20_000):
         quantile.add(0.0, step=0.01)
+    assert quantile.value == 0
+
+
+def test_a_bad_hour_is_forgotten_by_the_time_that_two_more_would_have_come() -> None:
+    quantile = RunningQuantile(0.995)
+    for _ in range(30):
+        quantile.add(40.0, step=1.25)
+    assert quantile.value > 30
+    for number in range(400):
+        quantile.add(0.0, step=0.3)
+        assert quantile.value > 29 or number == 399
     assert quantile.value == 0
