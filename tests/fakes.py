@@ -48,15 +48,15 @@ main()
 DECODE_FOR_LONG = """
 import signal, threading
 from photo2cartoon.cli.main import main
-from photo2cartoon.pipeline import pipeline
+from photo2cartoon.pipeline import cropper
 
-decode, told = pipeline.decode_photo, threading.Event()
+decode, told = cropper.decode_photo, threading.Event()
 signal.signal(signal.SIGUSR1, lambda *_: told.set())
 
 def decode_for_long(*given):
     told.wait()
     return decode(*given)
 
-pipeline.decode_photo = decode_for_long
+cropper.decode_photo = decode_for_long
 main()
 """
