@@ -1,4 +1,4 @@
-"""One export for all tests and processes that want the same one: each takes half a minute."""
+"""One export for all tests and processes that want the same one: each takes some minutes."""
 
 import fcntl
 import hashlib

@@ -62,7 +62,7 @@ class Converted:
 def converted(
     request: pytest.FixtureRequest, weights: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Converted:
-    """Exporting takes half a minute, so both files are made once."""
+    """Exporting takes one to three minutes of two AVX2 cores, so both files are made once."""
     path = tmp_path_factory.mktemp(request.param) / "out.onnx"
     done = convert(weights, path, WHERE, side=SIDE, form=request.param)
     return Converted(path, done, request.param)
