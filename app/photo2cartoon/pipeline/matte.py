@@ -134,9 +134,8 @@ def _crown(matte: NDArray[np.float32], border: NDArray[np.float32]) -> NDArray[n
         `(T, S)`: the upper rows of the square; 1 within the photo.
     """
     size = len(matte)
-    first = (
-        (border >= 0).argmax(axis=0).astype(np.float32)
-    )  # row of the photo; 0 where there is none
+    # The photo's first row in each column; 0 where it has none above.
+    first = (border >= 0).argmax(axis=0).astype(np.float32)
     column = np.arange(size)
     cut = (first > 0) & (np.abs(np.gradient(first)) < 1)
     head = matte[first.astype(int), column] > 0.5
