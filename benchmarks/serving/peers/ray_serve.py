@@ -40,7 +40,7 @@ class Cartoonist:
 
 
 def main(port: int, workers: int, deadline_ms: int, work_ms: int) -> None:
-    ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False)
+    ray.init("local", num_cpus=workers, include_dashboard=False, log_to_driver=False)
     options = HTTPOptions(host="127.0.0.1", port=port, request_timeout_s=deadline_ms / 1000)
     serve.start(http_options=options)
     deployment = serve.deployment(
