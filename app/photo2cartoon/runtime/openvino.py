@@ -128,8 +128,10 @@ class _Compiled:
     def run(self, batch: Array) -> list[Array]:
         request = self._idle.get()
         try:
-            answers = request.infer([batch], share_inputs=True, share_outputs=True)
-            return [answers[name].copy() for name in self._outputs]
+            # `infer([batch])` does the same in .15 ms more, in which no other lane can go on.
+            request.set_input_tensor(openvino.Tensor(batch, shared_memory=True))
+            request.infer()
+            return [request.get_tensor(name).data.copy() for name in self._outputs]
         finally:
             if is_large(batch):
                 request.get_compiled_model().release_memory()
