@@ -20,6 +20,7 @@ Check = Callable[[Path, bytes], None]
 Colours = Literal["photo", "drawn"]
 Portrait = Literal["composite", "cutout"]
 Features = Literal["kept", "stressed"]
+Views = Literal["one", "mirrored"]
 Role = Literal["detector", "landmarks", "matte", "generator"]
 Precision = Literal["float32", "float16"]
 
@@ -71,6 +72,8 @@ class Model:
         portrait: what a generator is fed: the portrait on white by the soft matte, or the
             `cutout`, whose outline is drawn afterwards.
         features: whether a generator is shown eyes and nose as they are, or more of them.
+        views: what a matte network is shown: the square, or its mirror image as well; the mean of
+            both answers is the matte.
         precision: of the arithmetic inside; inputs and outputs have their own `dtype`.
         golden: what the self test must give (`preprocess.summarise`), by output; None if it is not
             recorded, as for most operators' own models, or would mean nothing.
@@ -90,6 +93,7 @@ class Model:
     colours: Colours = "drawn"
     portrait: Portrait = "composite"
     features: Features = "kept"
+    views: Views = "one"
     precision: Precision = "float32"
     golden: tuple[tuple[float, ...] | None, ...] | None = None
 
@@ -330,6 +334,7 @@ def _parse_model(entry: dict[str, Any], folder: Path) -> Model:
         "colours": Colours,
         "portrait": Portrait,
         "features": Features,
+        "views": Views,
     }
     for key, allowed in choices.items():
         if (value := getattr(model, key)) not in get_args(allowed):

@@ -167,6 +167,13 @@ def _give_picture(part: Part, levels: str, output: str) -> None:
     part.add("Transpose", whole, perm=[0, 2, 3, 1], output=output)
 
 
+def _mirror(part: Part, pictures: str) -> str:
+    """Return `(., ., S, S)` from right to left."""
+    first, beyond_last = part.number([-1]), part.number([np.iinfo(np.int64).min])
+    axis, step = part.number([3]), part.number([-1])
+    return part.add("Slice", pictures, first, beyond_last, axis, step)
+
+
 def _surroundings(
     size: int, matte: Model, matte_names: tuple[str, str], generator_names: tuple[str, str]
 ) -> tuple[Part, Part, Part]:
@@ -177,6 +184,9 @@ def _surroundings(
     low, high = source.range
     scaled = a.add("Mul", colours, a.number(float(np.float32((high - low) / 255))))
     shifted = a.add("Add", scaled, a.number(float(low)))
+    mirrored = matte.views == "mirrored"  # then the mirror images follow, as many more pictures
+    if mirrored:
+        shifted = a.add("Concat", shifted, _mirror(a, shifted), axis=0)
     if source.layout == "NHWC":
         shifted = a.add("Transpose", shifted, perm=[0, 2, 3, 1])
     a.add("Identity", shifted, output=matte_names[0])
@@ -190,6 +200,11 @@ def _surroundings(
     low, high = target.range
     mask = b.add("Div", b.add("Sub", mask, b.number(float(low))), b.number(float(high - low)))
     mask = b.add("Clip", mask, b.number(0.0), b.number(1.0))
+    if mirrored:
+        pairs = b.add("Reshape", mask, b.number([2, -1, size, size]))  # (2, N, S, S)
+        halves = [b.add("Gather", pairs, b.number([k]), axis=0) for k in (0, 1)]  # (1, N, S, S)
+        both = b.add("Add", halves[0], _mirror(b, halves[1]))
+        mask = b.add("Reshape", b.add("Div", both, b.number(2.0)), b.number([-1, 1, size, size]))
     alpha = keep_attached(GraphCalculus(b, size, CELLS), Value(b, mask)).name  # (N, 1, S, S)
     paper = b.add("Mul", b.add("Sub", b.number(1.0), alpha), b.number(255.0))
     photo = b.add("Floor", b.add("Add", b.add("Mul", colours, alpha), paper))

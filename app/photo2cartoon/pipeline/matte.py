@@ -40,8 +40,9 @@ def predict_matte(
 ) -> NDArray[np.float32]:
     """Estimate the person's matte in an aligned crop.
 
-    The network's contract in the manifest decides what it is fed (size, layout, range) and what its
-    answer means (the channel, and the values that stand for background and person).
+    The network's contract in the manifest decides what it is fed (size, layout, range, the mirror
+    image as well or not) and what its answer means (the channel, and the values that stand for
+    background and person).
 
     Args:
         network: the matte network.
@@ -54,20 +55,31 @@ def predict_matte(
         `(S, S)` float32, 0 (background) .. 1 (person). Outside the photo it goes on as the
         photo's border does, so that a generator finds no edge there (`fade_out`).
     """
-    source, target = network.model.inputs[0], network.model.outputs[0]
+    source = network.model.inputs[0]
     size = source.image_size or EMBEDDED_SIZE
     fits = crop.pixels.shape[0] == size
     seen = crop.pixels if fits else cut_square(image, alignment, size)
     low, high = source.range
-    tensor = seen.astype(np.float32) * np.float32((high - low) / 255) + np.float32(low)
-    tensor = tensor if source.layout == "NHWC" else tensor.transpose(2, 0, 1)
-    answer = network.run(np.ascontiguousarray(tensor[None]), ticket)[0][0]
-    mask = answer[..., target.channel] if target.layout == "NHWC" else answer[target.channel]
-    low, high = target.range
-    matte = np.clip((mask - np.float32(low)) / np.float32(high - low), 0, 1)
+    values = seen.astype(np.float32) * np.float32((high - low) / 255) + np.float32(low)
+    matte = _run(network, values, ticket)
+    if network.model.views == "mirrored":
+        mirrored = _run(network, values[:, ::-1], ticket)
+        matte = (matte + mirrored[:, ::-1]) / np.float32(2)
     if matte.shape != crop.border.shape:
         matte = cv2.resize(matte, crop.border.shape[::-1], interpolation=cv2.INTER_AREA)
     return np.asarray(keep_attached(ArrayCalculus(len(matte), CELLS), matte), np.float32)
+
+
+def _run(
+    network: Network, values: NDArray[np.float32], ticket: Ticket | None
+) -> NDArray[np.float32]:
+    """Run the network on `(S, S, 3)` float32 in its own range; return the matte, `(S, S)`, 0..1."""
+    source, target = network.model.inputs[0], network.model.outputs[0]
+    tensor = values if source.layout == "NHWC" else values.transpose(2, 0, 1)
+    answer = network.run(np.ascontiguousarray(tensor[None]), ticket)[0][0]
+    mask = answer[..., target.channel] if target.layout == "NHWC" else answer[target.channel]
+    low, high = target.range
+    return np.asarray(np.clip((mask - np.float32(low)) / np.float32(high - low), 0, 1), np.float32)
 
 
 def keep_attached(calculus: Calculus, matte: Plane) -> Plane:

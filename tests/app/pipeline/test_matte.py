@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,19 @@ def test_outside_the_photo_there_is_no_person(pipeline: Pipeline, aligned: Align
     assert (shown[:, :80] == 0).all()
     assert shown[150, 140] > 0.95
     np.testing.assert_array_equal(shown[:, 128:], matte[:, 128:])
+
+
+def test_a_mirror_image_has_the_mirrored_matte(pipeline: Pipeline, aligned: Aligned) -> None:
+    """The network alone does not see both alike, so it is shown both."""
+    image, alignment, crop = aligned
+    mirrored = Crop(np.ascontiguousarray(crop.pixels[:, ::-1]), crop.border)
+    network = network_of(pipeline)
+    found = predict_matte(network, image, alignment, mirrored)
+    expected = predict_matte(network, image, alignment, crop)[:, ::-1]
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    once = replace(network.model, views="one")
+    one = predict_matte(OnnxNetwork(once), image, alignment, crop)
+    assert abs(one - expected[:, ::-1]).max() > 0.1
 
 
 def keep(matte: NDArray[np.float32]) -> NDArray[np.float32]:
