@@ -66,7 +66,8 @@ def predict_matte(
         mirrored = _run(network, values[:, ::-1], ticket)
         matte = (matte + mirrored[:, ::-1]) / np.float32(2)
     if matte.shape != crop.border.shape:
-        matte = cv2.resize(matte, crop.border.shape[::-1], interpolation=cv2.INTER_AREA)
+        resized = cv2.resize(matte, crop.border.shape[::-1], interpolation=cv2.INTER_AREA)
+        matte = np.asarray(resized, np.float32)
     return np.asarray(keep_attached(ArrayCalculus(len(matte), CELLS), matte), np.float32)
 
 
