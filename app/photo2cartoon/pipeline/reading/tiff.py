@@ -108,7 +108,7 @@ def read_tags(data: bytes) -> Tags:
     big = struct.unpack_from(order + "H", data, 2)[0] == 43
     count, number = ("Q", "Q") if big else ("H", "L")
     start = struct.unpack_from(order + number, data, 8 if big else 4)[0]
-    entries = min(struct.unpack_from(order + count, data, start)[0], 4096)
+    entries = min(_unpack_at(order + count, data, start)[0], 4096)
     entry = struct.Struct(f"{order}HH{number}{8 if big else 4}s")
     values: dict[int, tuple[Any, ...]] = {}
     for k in range(entries):
@@ -120,8 +120,15 @@ def read_tags(data: bytes) -> Tags:
         if struct.calcsize(form) <= len(inline):
             values[tag] = struct.unpack_from(form, inline)
         else:
-            values[tag] = struct.unpack_from(form, data, struct.unpack(order + number, inline)[0])
+            values[tag] = _unpack_at(form, data, struct.unpack(order + number, inline)[0])
     return Tags({tag: value for tag, value in values.items() if value}, order)
+
+
+def _unpack_at(form: str, data: bytes, place: int) -> tuple[Any, ...]:
+    """As `struct.unpack_from`, which gives an OverflowError for BigTIFF's largest offsets."""
+    if place > len(data):
+        raise ValueError("an offset beyond the file")
+    return struct.unpack_from(form, data, place)
 
 
 def _read_segments(

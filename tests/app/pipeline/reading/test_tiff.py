@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from contextlib import suppress
 from typing import Any, Literal
 
 import cv2
@@ -250,6 +251,20 @@ def test_damaged_files_raise_nothing_but_a_problem() -> None:
         except (UndecodableImage, UnsupportedFormat, TooManyPixels):
             pass
     assert 0 < drawn < 500
+
+
+@pytest.mark.filterwarnings("ignore")  # what Pillow says of damaged TIFF
+@pytest.mark.parametrize("number", [2**63 - 1, 2**63, 2**64 - 1])
+def test_no_number_of_bigtiff_is_too_large_to_be_refused(number: int) -> None:
+    """An offset of 2^63 is more than `struct` takes: it came out as a 500."""
+    data = make_tiff(as_type(COLOURS, "f4"), 2, order=">", big=True, deflate=True)
+    tags = int.from_bytes(data[8:16], "big")
+    for place in (8, *range(tags, len(data) - 8)):
+        damaged = data[:place] + number.to_bytes(8, "big") + data[place + 8 :]
+        with suppress(UndecodableImage, UnsupportedFormat, TooManyPixels):
+            decode_image(damaged, LIMIT)
+    with pytest.raises(UndecodableImage):
+        decode_image(data[:8] + number.to_bytes(8, "big") + data[16:], LIMIT)
 
 
 @pytest.mark.parametrize(
