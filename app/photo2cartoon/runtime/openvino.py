@@ -100,7 +100,7 @@ class _Compiled:
 
     A request holds the tensors of one run, so a thread borrows one, and takes copies of the
     answers. Threads of OpenVINO's own would share one compilation (7 MiB a stream less), but waking
-    one of them and being woken by it took 12 % of two lanes' throughput on a virtual machine.
+    one of them and being woken by it took 10 % of two lanes' throughput on a virtual machine.
     """
 
     def __init__(self, graph: Any, model: Model, precision: str, streams: int) -> None:
