@@ -17,6 +17,8 @@ from photo2cartoon.pipeline.coded_size import coded_sizes
 from photo2cartoon.pipeline.reading.png import png_sizes
 from photo2cartoon.pipeline.reading.tiff import HEIGHT, TILE_HEIGHT, TILE_WIDTH, WIDTH, read_tags
 
+# What reading a damaged header raises: a number of the file that is too large overflows an index.
+DAMAGED: Final = (ValueError, IndexError, OverflowError, struct.error)
 MAX_SCANS: Final = 500  # a progressive JPEG has about ten; each may cost as much as the whole photo
 # Pixels of all scans: 20 of 50 MP. An empty one that refines looks at every coefficient (48 ms).
 MAX_SCANNED: Final = 1_000_000_000
@@ -60,7 +62,7 @@ def check_header(data: bytes, format_name: str, max_pixels: int) -> int:
         _check_jpeg(data)
     try:
         sizes = [width * height for width, height in _sizes(data, format_name)]
-    except (ValueError, IndexError, struct.error) as error:
+    except DAMAGED as error:
         if format_name in ("AVIF", "HEIF"):
             raise UndecodableImage from error
         return max_pixels
@@ -76,7 +78,7 @@ def _sizes(data: bytes, format_name: str) -> Iterable[tuple[int, int]]:
     """Return every width and height that a file states, px.
 
     Raises:
-        ValueError, IndexError, struct.error: the header is damaged.
+        DAMAGED: the header is.
     """
     match format_name:
         case "JPEG":

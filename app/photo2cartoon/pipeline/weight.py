@@ -7,14 +7,13 @@ bands; some decoders take more on the way. Then the decoded photo is kept while 
 a scene, while the answer is encoded.
 """
 
-import struct
 from typing import Final
 
 from photo2cartoon.ground.options import Options
 from photo2cartoon.pipeline.coded_size import find_boxes
 from photo2cartoon.pipeline.cropper import WHOLE_PIXELS, WHOLE_SIDE
 from photo2cartoon.pipeline.decode import sniff_format
-from photo2cartoon.pipeline.headers import check_header, jpeg_frame
+from photo2cartoon.pipeline.headers import DAMAGED, check_header, jpeg_frame
 from photo2cartoon.pipeline.reading.png import CHANNELS
 from photo2cartoon.pipeline.reading.tiff import BITS, PHOTOMETRIC, SAMPLES, read_tags
 from photo2cartoon.pipeline.styles import FREE_SIZE
@@ -83,7 +82,7 @@ def weigh_decoding(
     """
     try:
         decoding, kept = _decoding(photo, format_name, pixels, options)
-    except (ValueError, IndexError, struct.error):  # of a header that the decoder will refuse
+    except DAMAGED:  # of a header that the decoder will refuse
         decoding, kept = UNKNOWN * pixels, float(RGB * pixels)
     return FILES * len(photo) + decoding, FILES * len(photo) + kept
 

@@ -134,7 +134,8 @@ def test_looking_for_a_face_takes_no_more_than_the_photo_weighs() -> None:
     command = [sys.executable, "-c", SEARCH]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     weight = weigh(empty_photo(4000), Options(size=256), MAX_PIXELS) - BASE
-    assert 0.7 * weight < json.loads(done.stdout) <= weight + BANDS
+    # What the first search left on the heap decides by some 6 MB how much the second one adds.
+    assert 0.7 * weight < json.loads(done.stdout) <= weight + 2 * BANDS
 
 
 def test_what_is_drawn_and_answered_is_weighed_too() -> None:

@@ -58,9 +58,9 @@ def is_misread(data: bytes) -> bool:
         return True
     try:
         tags = read_tags(data)
-    except (struct.error, ValueError):
+        return tags.one(PLANES, 1) == 2 and tags.one(BITS, 1) > 8
+    except (struct.error, ValueError):  # a decoder will say what is wrong with it
         return False
-    return tags.one(PLANES, 1) == 2 and tags.one(BITS, 1) > 8
 
 
 def open_tiff(data: bytes, max_pixels: int) -> Image.Image:
