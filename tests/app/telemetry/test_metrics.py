@@ -136,9 +136,9 @@ def test_batches_are_counted_by_size(photo: bytes) -> None:
         client.post("/cartoonize/batch", files=photos(photo, photo, photo))
         series = scrape(client)
         text = client.get("/metrics").text
-    for model in ("selfie", "photo2cartoon-lite"):
-        assert series[f"p2c_batch_size_sum|{model}"] == 3
-        assert 1 <= series[f"p2c_batch_size_count|{model}"] <= 3
+    for model, looks in (("selfie", 2), ("photo2cartoon-lite", 1)):  # a mirror image as well
+        assert series[f"p2c_batch_size_sum|{model}"] == 3 * looks
+        assert 1 <= series[f"p2c_batch_size_count|{model}"] <= 3 * looks
         assert 0.5 < series[f"p2c_batch_fill_ratio|{model}"] <= 1
         bounds = re.findall(rf'p2c_batch_size_bucket{{le="(.*?)",model="{model}"}}', text)
         assert bounds == ["1.0", "2.0", "4.0", "+Inf"]
