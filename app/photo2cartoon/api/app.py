@@ -14,6 +14,7 @@ from photo2cartoon import __version__
 from photo2cartoon.api.addresses import HeadAsGet, Prefix
 from photo2cartoon.api.answers import answer_problem
 from photo2cartoon.api.batch import router as batch_router
+from photo2cartoon.api.door import Door
 from photo2cartoon.api.idle import test_when_idle
 from photo2cartoon.api.inference import router as inference_router
 from photo2cartoon.api.keys import Keys
@@ -115,4 +116,7 @@ def _middleware(settings: Settings) -> list[Middleware]:
     kinds += [Middleware(kind) for kind in inner]
     if settings.root_path:
         kinds.append(Middleware(Prefix, prefix=settings.root_path))
-    return [*kinds, Middleware(HeadAsGet)]
+    kinds.append(Middleware(HeadAsGet))
+    if not settings.api_keys:
+        kinds.append(Middleware(Door, path="/cartoonize"))
+    return kinds

@@ -46,9 +46,7 @@ async def arrive(
         Overloaded, WouldBeLate, Draining: there is no room, or no time.
         UploadTimeout: the body did not arrive in time.
     """
-    timeout_s = read_timeout(request, engine.settings)
-    smaller = request.query_params.get("on_overload") == "smaller"
-    engine.lanes.check_room(timeout_s, cost=LEAST_COST if smaller else None)
+    timeout_s = check_door(request, engine)
     limit = max_bytes or engine.settings.max_body_bytes
     with engine.hold(min(declared_size(request), limit)):
         pass  # whoever finds no room is told before the body is sent
@@ -58,6 +56,19 @@ async def arrive(
             body = await _receive(request, engine, read, limit, room)
         ticket.due_in(timeout_s)
         yield body, ticket
+
+
+def check_door(request: Request, engine: Engine) -> float:
+    """Refuse by the head alone; return how long the caller waits, s.
+
+    Raises:
+        Overloaded, WouldBeLate, Draining: there is no room, or no time.
+        InvalidOption: the head says no number for how long.
+    """
+    timeout_s = read_timeout(request, engine.settings)
+    smaller = request.query_params.get("on_overload") == "smaller"
+    engine.lanes.check_room(timeout_s, cost=LEAST_COST if smaller else None)
+    return timeout_s
 
 
 async def _receive(
