@@ -11,6 +11,7 @@ from queue import LifoQueue
 from threading import Lock
 from typing import Any
 
+import numpy as np
 import openvino
 
 from photo2cartoon.ground.machine import give_back_memory
@@ -110,7 +111,6 @@ class _Compiled:
             "INFERENCE_NUM_THREADS": 1,
             "ENABLE_CPU_PINNING": False,  # the threads are ours, and a quota is not a set of cores
         }
-
         with ThreadPoolExecutor(streams) as pool:
             jobs = [
                 pool.submit(core().compile_model, graph, "CPU", options) for _ in range(streams)
@@ -129,7 +129,8 @@ class _Compiled:
         request = self._idle.get()
         try:
             # `infer([batch])` does the same in .15 ms more, in which no other lane can go on.
-            request.set_input_tensor(openvino.Tensor(batch, shared_memory=True))
+            whole = np.ascontiguousarray(batch)  # memory is shared as it lies
+            request.set_input_tensor(openvino.Tensor(whole, shared_memory=True))
             request.infer()
             return [request.get_tensor(name).data.copy() for name in self._outputs]
         finally:
